@@ -1,0 +1,38 @@
+"""DMS: the exact three-phase current-voltage problem (2), its solvers and its certificate.
+
+>>> problem = compile(feeder, norm="l2", limits=Limits())
+>>> solution = solve(problem, problem.request(p_export_kw))
+>>> solution.raise_for_status().p_adjusted_kw
+"""
+
+from dms.certificate import Certificate, certify
+from dms.interior import IpoptMissingError, IpoptOptions
+from dms.ladder import solve
+from dms.limits import Limits, LimitValues
+from dms.network import Flow, Network, UngroundedError
+from dms.norms import NORMS
+from dms.problem import DmsProblem, compile
+from dms.request import DmsRequest, Units
+from dms.solution import DmsSolution, Preexisting, Status, UncertifiedError
+
+__all__ = [
+    "NORMS",
+    "Certificate",
+    "DmsProblem",
+    "DmsRequest",
+    "DmsSolution",
+    "Flow",
+    "IpoptMissingError",
+    "IpoptOptions",
+    "LimitValues",
+    "Limits",
+    "Network",
+    "Preexisting",
+    "Status",
+    "UncertifiedError",
+    "UngroundedError",
+    "Units",
+    "certify",
+    "compile",
+    "solve",
+]

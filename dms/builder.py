@@ -1,0 +1,220 @@
+"""`Builder`: named blocks of variables and rows, and Kirchhoff's current law to post to.
+
+Devices write their law in SI, straight from their table; the builder scales every variable
+and every row to per unit (`dms.scaling`), so no device ever converts. Currents are posted to
+nodes with `inject`; no device is ever listed by another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dms.phasor import Phasor, Products, Terms
+from dms.program import Block, Numbers, Program
+from dms.request import Units
+from dms.scaling import S_BASE_VA
+from feeders import EARTH, Feeder
+from feeders.table import Array
+
+
+@dataclass
+class _Stack:
+    """Arrays that grow block by block."""
+
+    parts: list[tuple[Array, ...]]
+    width: int
+
+    def joined(self, dtypes: tuple[type, ...]) -> list[Array]:
+        columns = zip(*self.parts, strict=True) if self.parts else [()] * self.width
+        return [
+            np.concatenate(c).astype(t) if c else np.zeros(0, t) for c, t in zip(columns, dtypes, strict=True)
+        ]
+
+
+class Builder:
+    """Collects a `Program` for one feeder."""
+
+    def __init__(self, feeder: Feeder, units: Units) -> None:
+        self.feeder = feeder
+        self.units = units
+        self.v_base = feeder.v_base_v
+        self.i_base = S_BASE_VA / self.v_base
+        self._variables: dict[str, Block] = {}
+        self._rows: dict[str, Block] = {}
+        self._n = self._m = 0
+        self._bounds, self._row_bounds = _Stack([], 2), _Stack([], 2)
+        self._linear, self._products, self._cost = _Stack([], 3), _Stack([], 4), _Stack([], 3)
+        self._cost_linear = _Stack([], 2)
+        self._posted: list[tuple[Array, Phasor]] = []
+        self._monitored: dict[str, list[tuple[Array, Array, Phasor]]] = {}
+        self._kcl_open = True
+
+    # Variables ----------------------------------------------------------------------------
+
+    def add_variables(
+        self, name: str, label: Array, *, lo: float | Array = -np.inf, hi: float | Array = np.inf
+    ) -> Block:
+        """A named block of real variables, per unit, with bounds."""
+        block = Block(name, self._n, np.asarray(label, dtype=object))
+        self._variables[name] = block
+        n = len(block.label)
+        self._bounds.parts.append((np.full(n, lo, dtype=float), np.full(n, hi, dtype=float)))
+        self._n += n
+        return block
+
+    def add_voltages(self) -> None:
+        """v_re, v_im at every node but earth."""
+        names = self.feeder.node_names[1:]
+        self._v_re, self._v_im = self.add_variables("v_re", names), self.add_variables("v_im", names)
+
+    def add_currents(self, name: str, label: Array, base_node: Array, present: Array | None = None) -> Phasor:
+        """Complex currents `<name>_re`, `<name>_im`, in ampere, scaled by the base at `base_node`.
+
+        label, base_node, present  (n,); absent rows get no variable and read as zero
+        """
+        present = np.ones(len(label), dtype=bool) if present is None else present
+        re = self.add_variables(f"{name}_re", label[present])
+        im = self.add_variables(f"{name}_im", label[present])
+        return Phasor.of(re.index, im.index, self.i_base[np.maximum(base_node, 0)], present)
+
+    def voltage(self, node: Array) -> Phasor:
+        """Voltage to earth at nodes (n,), volt; zero at earth and where the node is absent."""
+        present = node > EARTH
+        k = node[present] - 1
+        scale = self.v_base[np.maximum(node, 0)]
+        return Phasor.of(self._v_re.start + k, self._v_im.start + k, scale, present)
+
+    def across(self, pair: Array) -> Phasor:
+        """Voltage between node pairs (n, 2), volt."""
+        return self.voltage(pair[:, 0]) - self.voltage(pair[:, 1])
+
+    # Rows -----------------------------------------------------------------------------------
+
+    def add_rows(
+        self,
+        name: str,
+        label: Array,
+        *,
+        linear: Terms | None = None,
+        products: Products | None = None,
+        lo: float | Array = 0.0,
+        hi: float | Array = 0.0,
+    ) -> Block:
+        """A named block of rows  lo <= linear + products <= hi."""
+        block = Block(name, self._m, np.asarray(label, dtype=object))
+        self._rows[name] = block
+        n = len(block.label)
+        if linear is not None:
+            self._linear.parts.append((linear.row + block.start, linear.col, linear.coef))
+        if products is not None:
+            self._products.parts.append((products.row + block.start, products.i, products.j, products.coef))
+        self._row_bounds.parts.append((np.full(n, lo, dtype=float), np.full(n, hi, dtype=float)))
+        self._m += n
+        return block
+
+    def add_law(
+        self, name: str, label: Array, law: Phasor, *, base: Array, value: Array | None = None
+    ) -> None:
+        """Complex equality law = value as rows `<name>_re`, `<name>_im`, divided by `base` (n,)."""
+        scaled = law.times(1 / base)
+        value = np.zeros(law.n, dtype=complex) if value is None else value / base
+        self.add_rows(f"{name}_re", label, linear=scaled.re, lo=value.real, hi=value.real)
+        self.add_rows(f"{name}_im", label, linear=scaled.im, lo=value.imag, hi=value.imag)
+
+    def add_power(self, name: str, label: Array, u: Phasor, i: Phasor, extra_p: Terms | None = None) -> None:
+        """Rows `p_<name>`: Re(u conj(i)) + extra = P and `q_<name>`: Im(u conj(i)) = Q, per unit of S_base.
+
+        The values P and Q are numbers of the tick.
+        """
+        u = u.times(1 / S_BASE_VA)
+        self.add_rows(f"p_{name}", label, linear=extra_p, products=u.dot(i))
+        self.add_rows(f"q_{name}", label, products=u.cross(i))
+
+    def add_magnitude(
+        self, name: str, label: Array, phasor: Phasor, base: Array, *, lo: Array | float, hi: Array | float
+    ) -> None:
+        """Rows |phasor|^2 / base^2 between lo and hi."""
+        scaled = phasor.times(1 / base)
+        self.add_rows(name, label, products=scaled.dot(scaled), lo=lo, hi=hi)
+
+    # Objective ------------------------------------------------------------------------------
+
+    def add_cost(self, variables: Array, coef: Array) -> None:
+        """Linear cost sum coef x."""
+        self._cost_linear.parts.append((variables, np.broadcast_to(coef, variables.shape)))
+
+    def add_square_cost(self, variables: Array, coef: Array) -> None:
+        """Quadratic cost sum coef x^2."""
+        self._cost.parts.append((variables, variables, np.broadcast_to(coef, variables.shape)))
+
+    # Kirchhoff --------------------------------------------------------------------------------
+
+    def inject(self, node: Array, current: Phasor) -> None:
+        """Post currents (n,), ampere, flowing *into* nodes (n,); earth and absent nodes take none."""
+        if not self._kcl_open:
+            raise RuntimeError("Kirchhoff's law is closed; inject before close_kcl()")
+        self._posted.append((node, current))
+
+    def monitor(self, kind: str, row: Array, slot: Array, current: Phasor) -> None:
+        """Make the current into an element's terminals known to the limits (row of table, node slot)."""
+        self._monitored.setdefault(kind, []).append((row, slot, current))
+
+    def monitored(self, kind: Array, row: Array, slot: Array) -> Phasor:
+        """Monitored currents (n,), ampere, in the order asked for.
+
+        Raises  KeyError  a terminal that no device monitors
+        """
+        result = Phasor.zero(len(kind))
+        for name in dict.fromkeys(kind):
+            want = np.flatnonzero(kind == name)
+            rows, slots, currents = zip(*self._monitored[name], strict=True)
+            place = {
+                key: k
+                for k, key in enumerate(
+                    zip(np.concatenate(rows).tolist(), np.concatenate(slots).tolist(), strict=True)
+                )
+            }
+            pick = np.array([place[key] for key in zip(row[want].tolist(), slot[want].tolist(), strict=True)])
+            stacked = Phasor.stack(currents).take(pick)
+            result = result + Phasor(len(kind), want[stacked.row], stacked.col, stacked.coef)
+        return result
+
+    def close_kcl(self) -> None:
+        """(2b)-(2e): the posted currents sum to zero at every node, real and imaginary part."""
+        total = Phasor.zero(self.feeder.n_nodes)
+        for node, current in self._posted:
+            keep = node[current.row] > EARTH
+            row = node[current.row[keep]] - 1
+            total = total + Phasor(total.n, row, current.col[keep], current.coef[keep])
+        self._kcl_open = False
+        self.add_law("kcl", self.feeder.node_names[1:], total, base=self.i_base[1:])
+
+    def variables(self, name: str) -> Block:
+        """A block of variables by name."""
+        return self._variables[name]
+
+    def rows(self, name: str) -> Block:
+        """A block of rows by name."""
+        return self._rows[name]
+
+    def finish(self) -> Program:
+        """Freeze into a `Program`; duplicate terms are summed."""
+        x_lo, x_hi = self._bounds.joined((float, float))
+        row_lo, row_hi = self._row_bounds.joined((float, float))
+        cost_linear = np.zeros(self._n)
+        idx, coef = self._cost_linear.joined((int, float))
+        np.add.at(cost_linear, idx, coef)
+        a, b, w = self._cost.joined((int, int, float))
+        return Program(
+            n=self._n,
+            m=self._m,
+            cost_linear=cost_linear,
+            cost_products=Products(np.zeros(len(a), dtype=int), a, b, w),
+            linear=Terms(*self._linear.joined((int, int, float))),
+            products=Products(*self._products.joined((int, int, int, float))),
+            variables=self._variables,
+            rows=self._rows,
+            numbers=Numbers(x_lo, x_hi, row_lo, row_hi, np.zeros(self._n)),
+        )

@@ -1,0 +1,250 @@
+"""The solve ladder: which method next when one fails, and what is published in the end.
+
+    1 go_ahead    power flow with nothing curtailed keeps every limit
+    2 interior    Ipopt from the last tick's point, or from a power flow
+    3 zero_start  Ipopt from zero export
+    4 displaced   Ipopt from a displaced start
+    5 uniform_cap the mildest equal cap, by power flows alone: safe, not optimal
+    6 zero_export every export at zero; always an answer under preexisting = "relax"
+
+A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dms import interior
+from dms.certificate import Certificate, State, certify, measure, run
+from dms.interior import InteriorPoint, IpoptOptions
+from dms.limits import LimitValues
+from dms.norms import degree
+from dms.problem import DmsProblem
+from dms.program import Numbers
+from dms.request import DmsRequest
+from dms.scaling import KW_PER_PU
+from dms.solution import DmsSolution, Preexisting, Status
+from feeders.table import Array
+
+ROUND_KW = 1e-6
+"""Set-points are sent in whole milliwatts, rounded down."""
+CAP_STEPS = 16
+CAP_HALVINGS = 20
+
+
+@dataclass(frozen=True)
+class _Tick:
+    """One tick on its way up the ladder."""
+
+    problem: DmsProblem
+    request: DmsRequest
+    values: LimitValues
+    relaxed: bool
+    preexisting: tuple[Preexisting, ...]
+    began: float
+
+
+def solve(
+    problem: DmsProblem,
+    request: DmsRequest,
+    *,
+    warm: DmsSolution | None = None,
+    options: IpoptOptions | None = None,
+) -> DmsSolution:
+    """One tick: the least curtailment (in the problem's norm) that keeps every limit, certified.
+
+    warm     the last tick's solution of the same problem
+    Returns  `DmsSolution`; `status` and `certificate` say what it is worth
+    Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed
+    """
+    began = time.perf_counter()
+    screen = measure(problem.network, run(problem.network, request), problem.values)
+    if screen.within(0.0, 0.0):
+        tick = _Tick(problem, request, problem.values, False, (), began)
+        return _publish(tick, _no_curtailment(problem), "go_ahead", flow_state=screen)
+    tick, operating = _with_limits_in_force(problem, request, began)
+    if not operating:
+        return _give_up(tick, Status.NO_OPERATING_POINT)
+    if problem.limits.preexisting == "strict" and tick.preexisting:
+        return _give_up(tick, Status.INFEASIBLE)
+    if tick.relaxed and measure(problem.network, screen.flow, tick.values).within(0.0, 0.0):
+        return _publish(tick, _no_curtailment(problem), "go_ahead")
+    for rung in (_warm, _from_power_flow, _from_zero_export, _displaced):
+        point = rung(tick, warm, options)
+        solution = None if point is None else _from_point(tick, point, rung.__name__.strip("_"))
+        if solution is not None and solution.certificate.ok:
+            return solution
+    return _fallback(tick)
+
+
+def _with_limits_in_force(problem: DmsProblem, request: DmsRequest, began: float) -> tuple[_Tick, bool]:
+    """Widen what zero export breaks already; False if there is no power flow even at zero export."""
+    rest = run(problem.network, request, request.p_export_kw)
+    state = measure(problem.network, rest, problem.values)
+    broken = _preexisting(problem, state)
+    values = problem.values
+    if problem.limits.preexisting == "relax" and broken:
+        values = values.relaxed(state.v_pu, state.i_a)
+    relaxed = bool(broken) and values is not problem.values
+    return _Tick(problem, request, values, relaxed, broken, began), rest.converged
+
+
+def _preexisting(problem: DmsProblem, state: State) -> tuple[Preexisting, ...]:
+    values, found = problem.values, []
+    for k in np.flatnonzero(state.over_v > 0):
+        low = state.v_pu[k] < values.v_min_pu[k]
+        limit = values.v_min_pu[k] if low else values.v_max_pu[k]
+        name = str(problem.feeder.node_names[values.node[k]])
+        found.append(Preexisting("v_min" if low else "v_max", name, float(limit), float(state.v_pu[k]), "pu"))
+    for k in np.flatnonzero(state.over_i > 0):
+        label = str(values.label[k])
+        found.append(Preexisting("i_max", label, float(values.i_max_a[k]), float(state.i_a[k]), "A"))
+    return tuple(found)
+
+
+# Rungs ------------------------------------------------------------------------------------------
+
+
+def _numbers(tick: _Tick, curtail_pu: Array | float) -> Numbers:
+    """The tick's numbers, started from the programme's power flow at a curtailment."""
+    problem = tick.problem
+    numbers = problem.at(tick.request, tick.values)
+    flow = problem.power_flow.solve(numbers, curtail_pu)
+    numbers.x0[:] = flow.x
+    if "peak" in problem.program.variables:
+        curtail = flow.x[problem.program.variables["p_curtail"].span]
+        numbers.x0[problem.program.variables["peak"].start] = float((problem.weights * curtail).max())
+    return numbers
+
+
+def _optimise(
+    tick: _Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
+) -> InteriorPoint:
+    problem = tick.problem
+    largest = float((problem.weights * numbers.x_hi[problem.program.variables["p_curtail"].span]).max())
+    scale = 100.0 / largest ** degree(problem.norm)
+    return interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
+
+
+def _warm(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
+    if warm is None or warm.point is None:
+        return None
+    numbers = tick.problem.at(tick.request, tick.values)
+    return _optimise(tick, numbers, options, warm.point)
+
+
+def _from_power_flow(
+    tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
+) -> InteriorPoint | None:
+    return _optimise(tick, _numbers(tick, 0.0), options)
+
+
+def _from_zero_export(
+    tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
+) -> InteriorPoint | None:
+    numbers = tick.problem.at(tick.request, tick.values)
+    most = numbers.x_hi[tick.problem.program.variables["p_curtail"].span]
+    return _optimise(tick, _numbers(tick, most), options)
+
+
+def _displaced(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
+    """A start off every symmetry: half the export, and every variable moved by up to 1 %."""
+    numbers = tick.problem.at(tick.request, tick.values)
+    most = numbers.x_hi[tick.problem.program.variables["p_curtail"].span]
+    numbers = _numbers(tick, 0.5 * most)
+    shift = np.random.default_rng(0).uniform(-1e-2, 1e-2, tick.problem.program.n)
+    numbers.x0[:] += shift * np.maximum(np.abs(numbers.x0), 1e-2)
+    return _optimise(tick, numbers, options)
+
+
+def _from_point(tick: _Tick, point: InteriorPoint, rung: str) -> DmsSolution:
+    """Status and point together: round the set-points down, then certify them as sent."""
+    curtail = point.x[tick.problem.program.variables["p_curtail"].span] * KW_PER_PU
+    return _publish(tick, np.maximum(curtail, 0.0), rung, point=point)
+
+
+def _fallback(tick: _Tick) -> DmsSolution:
+    """The mildest equal cap that a power flow finds safe; at the last, zero export."""
+    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
+    top = float(most.max(initial=0.0))
+
+    def safe(cap_kw: float) -> bool:
+        curtail = tick.request.units.split_kw(np.maximum(most - cap_kw, 0.0))
+        flow = run(tick.problem.network, tick.request, curtail)
+        return measure(tick.problem.network, flow, tick.values).within(0.0, 0.0)
+
+    caps = np.linspace(top, 0.0, CAP_STEPS + 1)
+    best = next((k for k, cap in enumerate(caps) if safe(float(cap))), None)
+    if best is None:
+        return _publish(tick, most, "zero_export")
+    low, high = float(caps[best]), float(caps[max(best - 1, 0)])
+    for _ in range(CAP_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if safe(middle) else (low, middle)
+    return _publish(tick, np.maximum(most - low, 0.0), "uniform_cap" if low > 0 else "zero_export")
+
+
+# Publishing -------------------------------------------------------------------------------------
+
+
+def _no_curtailment(problem: DmsProblem) -> Array:
+    return np.zeros(len(problem.units.name))
+
+
+def _publish(
+    tick: _Tick,
+    unit_curtail_kw: Array,
+    rung: str,
+    *,
+    point: InteriorPoint | None = None,
+    flow_state: State | None = None,
+) -> DmsSolution:
+    """Round, certify, and put everything that is reported into one object."""
+    problem, request = tick.problem, tick.request
+    curtail = np.minimum(request.units.split_kw(unit_curtail_kw), request.p_export_kw)
+    adjusted = request.p_export_kw - curtail
+    cut = curtail > 0
+    adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
+    adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
+    claimed = _claimed_voltage(problem, point) if point is not None else None
+    flow = flow_state.flow if flow_state else run(problem.network, request, request.p_export_kw - adjusted)
+    certificate = certify(
+        problem.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
+    )
+    return DmsSolution(
+        status=_status(rung, certificate),
+        method=rung,
+        p_curtail_kw=request.p_export_kw - adjusted,
+        p_adjusted_kw=adjusted,
+        unit_curtail_kw=unit_curtail_kw,
+        certificate=certificate,
+        state=measure(problem.network, flow, tick.values),
+        values=tick.values,
+        preexisting=tick.preexisting,
+        iterations=point.iterations if point else 0,
+        solve_s=time.perf_counter() - tick.began,
+        point=point,
+    )
+
+
+def _status(rung: str, certificate: Certificate) -> Status:
+    if not certificate.ok:
+        return Status.UNCERTIFIED
+    if rung == "go_ahead":
+        return Status.GO_AHEAD
+    return Status.FALLBACK if rung in ("uniform_cap", "zero_export") else Status.CURTAILED
+
+
+def _give_up(tick: _Tick, status: Status) -> DmsSolution:
+    """Zero export with the reason why there is nothing better."""
+    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
+    return replace(_publish(tick, most, "zero_export"), status=status)
+
+
+def _claimed_voltage(problem: DmsProblem, point: InteriorPoint) -> Array:
+    blocks = problem.program.variables
+    claimed: Array = point.x[blocks["v_re"].span] + 1j * point.x[blocks["v_im"].span]
+    return claimed

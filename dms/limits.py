@@ -1,0 +1,145 @@
+"""Limits: voltage bands and ratings, what is already broken, and their rows (2j), (2m)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from dms.builder import Builder
+from dms.program import Numbers, Program
+from feeders import Feeder, Lines, Switches, Transformers, Windings
+from feeders.elements import lines, switches, transformers
+from feeders.table import Array
+
+WIDEN = 1 + 1e-6
+"""A limit already broken at zero export is widened to the value found times this factor."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a solution must keep, as a user states it.
+
+    v_min_pu, v_max_pu  band of |v| phase to earth
+    band_up_to_kv       the band holds at buses whose nominal line-to-line voltage is at most this
+    current             enforce ratings at all
+    i_scale             every rating times this (0.8 makes a demonstration bind)
+    i_max_default_a     rating of unrated line conductors, None = they stay unlimited
+    preexisting         "relax": a limit broken at zero export is widened to that value and listed;
+                        "strict": the tick is infeasible
+
+    Raises  ValueError  an empty band, or a number that is not positive
+    """
+
+    v_min_pu: float = 0.90
+    v_max_pu: float = 1.05
+    band_up_to_kv: float = np.inf
+    current: bool = True
+    i_scale: float = 1.0
+    i_max_default_a: float | None = None
+    preexisting: Literal["relax", "strict"] = "relax"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.v_min_pu < self.v_max_pu:
+            raise ValueError(f"voltage band {self.v_min_pu} to {self.v_max_pu} pu is empty")
+        if not self.i_scale > 0 or (self.i_max_default_a is not None and not self.i_max_default_a > 0):
+            raise ValueError("i_scale and i_max_default_a must be positive")
+
+    def describe(self) -> str:
+        """One line for tables and plots."""
+        where = "" if np.isinf(self.band_up_to_kv) else f" up to {self.band_up_to_kv:g} kV"
+        band = f"|v| {self.v_min_pu:g}-{self.v_max_pu:g} pu{where}"
+        rating = f"ratings x {self.i_scale:g} at both ends" if self.current else "no current limit"
+        return f"{band}; {rating}; taps fixed"
+
+
+@dataclass(frozen=True)
+class LimitValues:
+    """Limits resolved on a feeder, node by node and terminal by terminal.
+
+    node, v_min_pu, v_max_pu          (n_v,)  limited nodes and their band
+    kind, row, slot, i_max_a, label   (n_i,)  rated terminals: element kind, row of its table, node
+                                              slot as in `feeders.elements.Primitive`, rating
+    """
+
+    node: Array
+    v_min_pu: Array
+    v_max_pu: Array
+    kind: Array
+    row: Array
+    slot: Array
+    i_max_a: Array
+    label: Array
+
+    @staticmethod
+    def resolve(feeder: Feeder, limits: Limits) -> LimitValues:
+        """Apply the user's limits to a feeder."""
+        terminal, bus = feeder.nodes.terminal, feeder.nodes.bus
+        v_ll_kv = feeder.buses.v_base_kv[bus] * np.sqrt(3)
+        node = np.flatnonzero((bus >= 0) & (terminal <= 3) & (v_ll_kv <= limits.band_up_to_kv * 1.0001))
+        rated = _rated_terminals(feeder, limits) if limits.current else []
+        kind, row, slot, i_max, label = (list(c) for c in zip(*rated, strict=True)) if rated else ([],) * 5
+        return LimitValues(
+            node=node,
+            v_min_pu=np.full(len(node), limits.v_min_pu),
+            v_max_pu=np.full(len(node), limits.v_max_pu),
+            kind=np.array(kind, dtype=object),
+            row=np.array(row, dtype=int),
+            slot=np.array(slot, dtype=int),
+            i_max_a=np.array(i_max, dtype=float),
+            label=np.array(label, dtype=object),
+        )
+
+    def relaxed(self, v_pu: Array, i_a: Array) -> LimitValues:
+        """Widened so that the state (v_pu (n_v,), i_a (n_i,)) keeps every limit."""
+        return replace(
+            self,
+            v_min_pu=np.where(v_pu < self.v_min_pu, v_pu / WIDEN, self.v_min_pu),
+            v_max_pu=np.where(v_pu > self.v_max_pu, v_pu * WIDEN, self.v_max_pu),
+            i_max_a=np.where(i_a > self.i_max_a, i_a * WIDEN, self.i_max_a),
+        )
+
+
+def _rated_terminals(feeder: Feeder, limits: Limits) -> list[tuple[str, int, int, float, str]]:
+    """Every terminal with a rating: (kind, row, slot, ampere, label)."""
+    found: list[tuple[str, int, int, float, str]] = []
+    tables = (("line", feeder[Lines], lines.conductors), ("switch", feeder[Switches], switches.poles))
+    for kind, table, exists in tables:
+        rating = table.i_max_a
+        if kind == "line" and limits.i_max_default_a is not None:
+            rating = np.where(np.isnan(rating), limits.i_max_default_a, rating)
+        for r, k in np.argwhere(exists(table) & ~np.isnan(rating)):  # type: ignore[operator]
+            for slot, end in ((k, "from"), (k + 4, "to")):
+                label = f"{kind} {table.name[r]} phase {k + 1} {end}"
+                found.append((kind, int(r), int(slot), float(rating[r, k]) * limits.i_scale, label))
+    windings, units = feeder[Windings], feeder[Transformers]
+    for r in np.flatnonzero(~np.isnan(windings.i_max_a)):
+        t, w = int(windings.transformer[r]), int(windings.winding[r])
+        for leg in np.flatnonzero(transformers.coils(windings)[r]):
+            label = f"transformer {units.name[t]} winding {w} leg {leg + 1}"
+            found.append(("transformer", t, w * 6 + int(leg) * 2, windings.i_max_a[r] * limits.i_scale, label))
+    return found
+
+
+def apply_limits(values: LimitValues, b: Builder) -> None:
+    """Rows of the limits, scaled so that ratings read 1.
+
+    (2m)  Vmin^2 <= v_re^2 + v_im^2 <= Vmax^2     per unit        rows `v_band`
+    (2j)  (i_re^2 + i_im^2) / Imax^2 <= 1         at both ends    rows `i_limit`
+    """
+    base = b.v_base[values.node]
+    label = b.feeder.node_names[values.node]
+    band = {"lo": values.v_min_pu**2, "hi": values.v_max_pu**2}
+    b.add_magnitude("v_band", label, b.voltage(values.node), base, **band)
+    current = b.monitored(values.kind, values.row, values.slot)
+    b.add_magnitude("i_limit", values.label, current, values.i_max_a, lo=-np.inf, hi=1.0)
+
+
+def set_limit_numbers(program: Program, nominal: LimitValues, tick: LimitValues, numbers: Numbers) -> None:
+    """The limits in force this tick; `nominal` are those the rows were scaled with."""
+    band, rating = program.rows["v_band"].span, program.rows["i_limit"].span
+    numbers.row_lo[band], numbers.row_hi[band] = tick.v_min_pu**2, tick.v_max_pu**2
+    numbers.row_hi[rating] = (tick.i_max_a / nominal.i_max_a) ** 2
+
+

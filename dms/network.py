@@ -1,0 +1,222 @@
+"""The independent power flow: primitive elements in SI, exports fixed, no limits.
+
+It shares nothing with the optimiser: its circuit comes from `feeders.elements.primitives`,
+never from `dms.devices`. The certificate and the simulated plant use it. Node voltages v and
+branch currents i solve
+
+    turns' i + y v = J(v)        Kirchhoff's current law at every node
+    turns  v - z i = e           every branch
+    J = conj(s / u)              constant power s injected across the voltage u of a node pair
+
+by a fixed point on the factorised circuit, or Newton where that does not contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import SuperLU, splu
+
+from dms.scaling import S_BASE_VA
+from feeders import ABSENT, EARTH, Feeder
+from feeders.elements import Primitive, primitives
+from feeders.table import Array
+
+FIXED_POINT_ROUNDS = 60
+NEWTON_ROUNDS = 40
+
+
+class UngroundedError(ValueError):
+    """Part of the circuit has no reference: an island, or an ungrounded section without any shunt."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One power-flow solution.
+
+    v           (n_nodes + 1,) complex volt, earth first
+    i           (n_branches,) complex ampere, in the order of `Network`
+    residual    largest Kirchhoff current residual, per unit of S_base / V_base
+    """
+
+    v: Array
+    i: Array
+    converged: bool
+    iterations: int
+    residual: float
+
+
+class Network:
+    """The linear circuit of a feeder, factorised once, solved for any injections.
+
+    Raises  UngroundedError  the circuit matrix is singular
+    """
+
+    def __init__(self, feeder: Feeder) -> None:
+        self.feeder = feeder
+        self.primitives = primitives(feeder)
+        self.n = feeder.n_nodes
+        self._branch_offsets = np.cumsum([0, *(int(p.branch.sum()) for p in self.primitives)])
+        self.n_branches = int(self._branch_offsets[-1])
+        self._assemble()
+
+    def _assemble(self) -> None:
+        turns, z, y, e = self._stack()
+        v_base = self.feeder.v_base_v[1:]
+        branch_v = np.maximum.reduceat(
+            np.append(np.abs(turns.data) * v_base[turns.indices], 0.0), turns.indptr[:-1]
+        ) if self.n_branches else np.zeros(0)
+        self._v_scale = np.concatenate([v_base, S_BASE_VA / np.maximum(branch_v, 1.0)])
+        self._row_scale = np.concatenate([v_base / S_BASE_VA, 1 / np.maximum(branch_v, 1.0)])
+        matrix = sp.bmat([[y, turns.T], [turns, -z]], format="csc")
+        scaled = (sp.diags(self._row_scale) @ matrix @ sp.diags(self._v_scale)).tocsc()
+        self._matrix: sp.csc_matrix = scaled
+        self._rhs = self._row_scale * np.concatenate([np.zeros(self.n, dtype=complex), e])
+        self._lu = _factorise(scaled, self.feeder.name)
+
+    def _stack(self) -> tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix, Array]:
+        """Incidence (b, n), impedance (b, b), shunt admittance (n, n) and emf (b,), earth left out."""
+        t_parts, z_parts, y_parts, e_parts = [], [], [], []
+        for p, offset in zip(self.primitives, self._branch_offsets, strict=False):
+            number = np.full(p.branch.shape, -1)
+            number[p.branch] = offset + np.arange(int(p.branch.sum()))
+            used = p.branch[:, :, None] & (p.node > EARTH)[:, None, :] & (p.turns != 0)
+            n, m, k = np.nonzero(used)
+            t_parts.append((number[n, m], p.node[n, k] - 1, p.turns[n, m, k]))
+            n, m, l = np.nonzero((p.z_ohm != 0) & p.branch[:, :, None] & p.branch[:, None, :])
+            z_parts.append((number[n, m], number[n, l], p.z_ohm[n, m, l]))
+            n, k, l = np.nonzero((p.y_s != 0) & (p.node > EARTH)[:, :, None] & (p.node > EARTH)[:, None, :])
+            y_parts.append((p.node[n, k] - 1, p.node[n, l] - 1, p.y_s[n, k, l]))
+            e_parts.append(p.e_v[p.branch])
+        b = self.n_branches
+        e = np.concatenate(e_parts) if e_parts else np.zeros(0, dtype=complex)
+        return (
+            _coo(t_parts, (b, self.n), float).tocsr(),
+            _coo(z_parts, (b, b), complex).tocsr(),
+            _coo(y_parts, (self.n, self.n), complex).tocsr(),
+            e,
+        )
+
+    def solve(
+        self, pair: Array, s_va: Array, *, start: Flow | None = None, tolerance: float = 1e-11
+    ) -> Flow:
+        """Voltages and currents with constant complex power injected across node pairs.
+
+        pair       (m, 2) node indices
+        s_va       (m,) complex volt-ampere delivered *into* the feeder (a load is negative)
+        start      an earlier solution to start from; default: the circuit without injections
+        tolerance  largest change of a voltage, per unit, at which it stops
+        Returns    `Flow`; `converged` is False when no solution was found
+        """
+        keep = s_va != 0
+        incidence, s = self._incidence(pair[keep]), s_va[keep]
+        x = self._lu.solve(self._rhs) if start is None else self._pack(start)
+        x, rounds, done = self._fixed_point(x, incidence, s, tolerance)
+        if not done:
+            x0 = self._lu.solve(self._rhs) if not np.isfinite(x).all() else x
+            x, more, done = self._newton(x0, incidence, s, tolerance)
+            rounds += more
+        residual = self._residual(x, incidence, s)
+        done = bool(done and np.isfinite(residual) and residual < 1e-6)
+        v = np.concatenate([[0.0], (self._v_scale * x)[: self.n]])
+        return Flow(v=v, i=(self._v_scale * x)[self.n :], converged=done, iterations=rounds, residual=residual)
+
+    def _incidence(self, pair: Array) -> sp.csr_matrix:
+        """(m, n) node-pair incidence in per-unit columns: u = incidence @ x volt."""
+        m = len(pair)
+        rows, cols, sign = [], [], []
+        for end, value in ((0, 1.0), (1, -1.0)):
+            here = pair[:, end] > EARTH
+            rows.append(np.flatnonzero(here))
+            cols.append(pair[here, end] - 1)
+            sign.append(np.full(int(here.sum()), value))
+        data = (np.concatenate(sign), (np.concatenate(rows), np.concatenate(cols)))
+        return sp.coo_matrix(data, shape=(m, self.n + self.n_branches)).tocsr() @ sp.diags(self._v_scale)
+
+    def _pack(self, flow: Flow) -> Array:
+        return np.concatenate([flow.v[1:], flow.i]) / self._v_scale
+
+    def _injected(self, x: Array, incidence: sp.csr_matrix, s: Array) -> Array:
+        """Right-hand side: emf plus injected currents, scaled.  incidence' j / S_base."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            current = np.conj(s / (incidence @ x))
+        return self._rhs + incidence.T @ current / S_BASE_VA
+
+    def _fixed_point(
+        self, x: Array, incidence: sp.csr_matrix, s: Array, tolerance: float
+    ) -> tuple[Array, int, bool]:
+        last = np.inf
+        for k in range(1, FIXED_POINT_ROUNDS + 1):
+            rhs = self._injected(x, incidence, s)
+            if not np.isfinite(rhs).all():
+                return x, k, False
+            new = self._lu.solve(rhs)
+            step = float(np.abs(new - x)[: self.n].max(initial=0.0))
+            x = new
+            if step < tolerance:
+                # One refinement step takes out the rounding of the factorisation.
+                x = x + self._lu.solve(self._injected(x, incidence, s) - self._matrix @ x)
+                return x, k, True
+            if step > 10 * last or step > 10:
+                return x, k, False
+            last = min(last, step)
+        return x, FIXED_POINT_ROUNDS, False
+
+    def _newton(
+        self, x: Array, incidence: sp.csr_matrix, s: Array, tolerance: float
+    ) -> tuple[Array, int, bool]:
+        """Newton in real coordinates; J = conj(s / u) has dJ = -conj(s / u^2) conj(du)."""
+        n = len(x)
+        for k in range(1, NEWTON_ROUNDS + 1):
+            residual = self._injected(x, incidence, s) - self._matrix @ x
+            if not np.isfinite(residual).all():
+                return x, k, False
+            slope = -np.conj(s / (incidence @ x) ** 2) / S_BASE_VA
+            b = incidence.T @ sp.diags(slope) @ incidence
+            real = sp.bmat(
+                [
+                    [self._matrix.real - b.real, -self._matrix.imag - b.imag],
+                    [self._matrix.imag - b.imag, self._matrix.real + b.real],
+                ],
+                format="csc",
+            )
+            step = _factorise(real, self.feeder.name).solve(np.concatenate([residual.real, residual.imag]))
+            dx = step[:n] + 1j * step[n:]
+            size = float(np.abs(dx)[: self.n].max(initial=0.0))
+            x = x + dx * min(1.0, 0.5 / size if size > 0.5 else 1.0)
+            if size < tolerance * 10:
+                return x, k, True
+        return x, NEWTON_ROUNDS, False
+
+    def _residual(self, x: Array, incidence: sp.csr_matrix, s: Array) -> float:
+        gap = self._injected(x, incidence, s) - self._matrix @ x
+        return float(np.abs(gap[: self.n]).max(initial=0.0))
+
+    def terminal_currents(self, flow: Flow) -> list[tuple[Primitive, Array]]:
+        """For every primitive, the current from each node slot into the element, (n, k) ampere."""
+        result = []
+        for p, offset in zip(self.primitives, self._branch_offsets, strict=False):
+            i = np.zeros(p.branch.shape, dtype=complex)
+            i[p.branch] = flow.i[offset : offset + int(p.branch.sum())]
+            v = np.where(p.node == ABSENT, 0.0, flow.v[np.maximum(p.node, 0)])
+            result.append((p, np.einsum("nmk,nm->nk", p.turns, i) + np.einsum("nkl,nl->nk", p.y_s, v)))
+        return result
+
+
+def _coo(parts: list[tuple[Array, Array, Array]], shape: tuple[int, int], dtype: type) -> sp.coo_matrix:
+    rows, cols, data = (np.concatenate(c) if c else np.zeros(0) for c in zip(*parts, strict=True)) if parts else (
+        np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+    )
+    return sp.coo_matrix((data.astype(dtype), (rows.astype(int), cols.astype(int))), shape=shape)
+
+
+def _factorise(matrix: sp.csc_matrix, name: str) -> SuperLU:
+    try:
+        return splu(matrix)
+    except RuntimeError as exc:
+        raise UngroundedError(
+            f"feeder {name}: the circuit is singular; some nodes have no path to a source or no shunt to "
+            "earth (run `anoca feeder check`)"
+        ) from exc

@@ -1,0 +1,108 @@
+"""`compile`: the table of contents of the DMS problem (2).
+
+Structure (which variables, which rows, which coefficients) is compiled once per feeder, norm,
+weights and limits; `DmsProblem.at` gives the numbers of a tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dms import devices
+from dms.builder import Builder
+from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
+from dms.network import Network
+from dms.norms import NORMS
+from dms.powerflow import PowerFlow
+from dms.program import Numbers, Program
+from dms.request import CurtailUnit, DmsRequest, Units
+from feeders import Connections, Feeder
+from feeders.table import Array
+
+
+@dataclass(frozen=True)
+class DmsProblem:
+    """A compiled problem: read-only structure, shared by all ticks.
+
+    weights  (n_units,)  w of the norm, > 0
+    values   limits as compiled, before any pre-existing violation is taken into account
+    """
+
+    feeder: Feeder
+    norm: str
+    limits: Limits
+    weights: Array
+    units: Units
+    values: LimitValues
+    program: Program
+
+    def at(self, request: DmsRequest, values: LimitValues | None = None) -> Numbers:
+        """Numbers of one tick: bounds from the request and the limits in force."""
+        numbers = self.program.numbers.copy()
+        for device in devices.in_feeder(self.feeder):
+            device.set_numbers(self.feeder, self.program, request, numbers)
+        set_limit_numbers(self.program, self.values, values or self.values, numbers)
+        return numbers
+
+    def request(self, p_export_kw: Array, **given: Array) -> DmsRequest:
+        """A tick's request with this problem's curtailment units; see `DmsRequest.of`."""
+        return DmsRequest.of(self.feeder, p_export_kw, units=self.units, **given)
+
+    @cached_property
+    def network(self) -> Network:
+        """The independent circuit for screens and certificates."""
+        return Network(self.feeder)
+
+    @cached_property
+    def power_flow(self) -> PowerFlow:
+        """Newton power flow on the programme's own equality rows, for start points."""
+        return PowerFlow(self.program)
+
+
+def compile(
+    feeder: Feeder,
+    *,
+    norm: str = "l2",
+    limits: Limits | None = None,
+    weights: Mapping[str, float] | None = None,
+    curtail_unit: CurtailUnit = "prosumer",
+) -> DmsProblem:
+    """(2): minimise the norm of the curtailment subject to the three-phase AC model and limits.
+
+    weights       by unit name (prosumer, or connection label), default 1
+    curtail_unit  "prosumer": one curtailment split by the shares; "connection": one each
+
+    Raises  KeyError    unknown norm, or a weight for an unknown unit
+            ValueError  a weight that is not positive, or no connection in the feeder
+    """
+    if norm not in NORMS:
+        raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    limits = limits or Limits()
+    units = Units.of(feeder[Connections], curtail_unit)
+    w = _weights(units, weights or {})
+    values = LimitValues.resolve(feeder, limits)
+
+    b = Builder(feeder, units)
+    b.add_voltages()
+    for device in devices.in_feeder(feeder):
+        device.build(feeder, b)
+    b.close_kcl()  # (2b)-(2e)
+    apply_limits(values, b)  # (2j), (2m)
+    if len(units.name):
+        NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
+    return DmsProblem(feeder, norm, limits, w, units, values, b.finish())
+
+
+def _weights(units: Units, given: Mapping[str, float]) -> Array:
+    unknown = set(given) - set(units.name)
+    if unknown:
+        raise KeyError(f"weight for unknown prosumer {', '.join(sorted(unknown)[:5])}")
+    weights = np.array([float(given.get(name, 1.0)) for name in units.name])
+    if bad := [str(n) for n, w in zip(units.name, weights, strict=True) if not (np.isfinite(w) and w > 0)]:
+        raise ValueError(f"weights must be positive and finite: {', '.join(bad[:5])}")
+    weights.flags.writeable = False
+    return weights

@@ -1,0 +1,185 @@
+"""`Program`: a sparse quadratically constrained programme with exact derivatives.
+
+    minimise    g.x + sum_k w_k x[a_k] x[b_k]
+    subject to  row_lo <= A x + sum_k q_k x[i_k] x[j_k] <= row_hi      x_lo <= x <= x_hi
+
+With currents kept as variables every law of the three-phase IV model is of this form
+(Ohm and Kirchhoff linear; power, |v|^2 and |i|^2 products of two variables), so these are the
+only derivatives of the optimisation. They are linear maps, fixed once per structure:
+
+    Jacobian values = j0 + J1 x          Hessian values = sigma h0 + H1 lambda
+
+*Structure* (this object) is read-only. What a tick changes is in `Numbers`: bounds and start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from dms.phasor import Products, Terms
+from feeders.table import Array
+
+
+@dataclass(frozen=True)
+class Block:
+    """A named run of variables or rows, `label` one name per entry."""
+
+    name: str
+    start: int
+    label: Array
+
+    @property
+    def stop(self) -> int:
+        """One past the last index."""
+        return self.start + len(self.label)
+
+    @property
+    def index(self) -> Array:
+        """Indices of the block's entries."""
+        return np.arange(self.start, self.stop)
+
+    @property
+    def span(self) -> slice:
+        """The block as a slice."""
+        return slice(self.start, self.stop)
+
+
+@dataclass
+class Numbers:
+    """All that a tick may change: bounds of variables and rows, and a start point."""
+
+    x_lo: Array
+    x_hi: Array
+    row_lo: Array
+    row_hi: Array
+    x0: Array
+
+    def copy(self) -> Numbers:
+        """An independent copy."""
+        return Numbers(*(a.copy() for a in (self.x_lo, self.x_hi, self.row_lo, self.row_hi, self.x0)))
+
+
+@dataclass(frozen=True)
+class Program:
+    """The structure; see the module's text.
+
+    n, m              variables, rows
+    cost_linear       (n,)            cost_products  row index unused
+    linear, products  terms of the rows
+    variables, rows   named blocks in order
+    """
+
+    n: int
+    m: int
+    cost_linear: Array
+    cost_products: Products
+    linear: Terms
+    products: Products
+    variables: dict[str, Block]
+    rows: dict[str, Block]
+    numbers: Numbers
+    _maps: dict[str, sp.csr_matrix | Array] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._compile_rows()
+        self._compile_jacobian()
+        self._compile_hessian()
+        for array in (v for v in self._maps.values() if isinstance(v, np.ndarray)):
+            array.flags.writeable = False
+
+    # Values -------------------------------------------------------------------------------
+
+    def objective(self, x: Array) -> float:
+        """g.x + sum w x_a x_b."""
+        q = self.cost_products
+        return float(self.cost_linear @ x + np.sum(q.coef * x[q.i] * x[q.j]))
+
+    def gradient(self, x: Array) -> Array:
+        """Gradient of the objective, (n,)."""
+        return self.cost_linear + self._maps["cost_hessian"] @ x
+
+    def constraints(self, x: Array) -> Array:
+        """A x + sum q x_i x_j, (m,)."""
+        q = self.products
+        return self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
+
+    # Jacobian -----------------------------------------------------------------------------
+
+    @property
+    def jacobian_structure(self) -> tuple[Array, Array]:
+        """Rows and columns of the Jacobian's fixed pattern."""
+        return self._maps["jac_row"], self._maps["jac_col"]
+
+    def jacobian(self, x: Array) -> Array:
+        """Values on `jacobian_structure`: j0 + J1 x."""
+        return self._maps["j0"] + self._maps["j1"] @ x
+
+    def jacobian_matrix(self, x: Array) -> sp.csr_matrix:
+        """The Jacobian at x as a sparse matrix, (m, n)."""
+        return sp.coo_matrix((self.jacobian(x), self.jacobian_structure), shape=(self.m, self.n)).tocsr()
+
+    # Hessian of the Lagrangian --------------------------------------------------------------
+
+    @property
+    def hessian_structure(self) -> tuple[Array, Array]:
+        """Rows and columns of the lower triangle's fixed pattern."""
+        return self._maps["hess_row"], self._maps["hess_col"]
+
+    def hessian(self, multipliers: Array, sigma: float) -> Array:
+        """Values on `hessian_structure`: sigma h0 + H1 lambda (the same at every x)."""
+        return sigma * self._maps["h0"] + self._maps["h1"] @ multipliers
+
+    # Compilation ----------------------------------------------------------------------------
+
+    def _compile_rows(self) -> None:
+        q, lin = self.products, self.linear
+        shape = (self.m, len(q.row))
+        self._maps["a"] = sp.csr_matrix((lin.coef, (lin.row, lin.col)), shape=(self.m, self.n))
+        self._maps["sum_rows"] = sp.csr_matrix((q.coef, (q.row, np.arange(len(q.row)))), shape=shape)
+
+    def _compile_jacobian(self) -> None:
+        """d(q x_i x_j) = q x_j dx_i + q x_i dx_j."""
+        lin, q = self.linear, self.products
+        row = np.concatenate([lin.row, q.row, q.row])
+        col = np.concatenate([lin.col, q.i, q.j])
+        keys, place = np.unique(row.astype(np.int64) * self.n + col, return_inverse=True)
+        n_lin, n_q = len(lin.row), len(q.row)
+        j0 = np.bincount(place[:n_lin], weights=lin.coef, minlength=len(keys))
+        entry, source = place[n_lin:], np.concatenate([q.j, q.i])
+        weight = np.concatenate([q.coef, q.coef])
+        self._maps["j0"] = j0
+        self._maps["j1"] = sp.csr_matrix((weight, (entry, source)), shape=(len(keys), self.n))
+        self._maps["jac_row"], self._maps["jac_col"] = np.divmod(keys, self.n)
+        assert len(entry) == 2 * n_q
+
+    def _compile_hessian(self) -> None:
+        """Lower triangle of sum_k coef_k (e_i e_j' + e_j e_i'); a square contributes 2 coef."""
+        c, q = self.cost_products, self.products
+        i = np.concatenate([c.i, q.i])
+        j = np.concatenate([c.j, q.j])
+        weight = np.concatenate([c.coef, q.coef]) * np.where(i == j, 2.0, 1.0)
+        key = np.maximum(i, j).astype(np.int64) * self.n + np.minimum(i, j)
+        keys, place = np.unique(key, return_inverse=True)
+        n_c = len(c.i)
+        self._maps["h0"] = np.bincount(place[:n_c], weights=weight[:n_c], minlength=len(keys))
+        shape = (len(keys), self.m)
+        self._maps["h1"] = sp.csr_matrix((weight[n_c:], (place[n_c:], q.row)), shape=shape)
+        self._maps["hess_row"], self._maps["hess_col"] = np.divmod(keys, self.n)
+        full = sp.coo_matrix(
+            (np.concatenate([c.coef, c.coef]), (np.concatenate([c.i, c.j]), np.concatenate([c.j, c.i]))),
+            shape=(self.n, self.n),
+        )
+        self._maps["cost_hessian"] = full.tocsr()
+
+    # Names ------------------------------------------------------------------------------------
+
+    def variable_names(self) -> list[str]:
+        """Name of every variable, `block[label]`."""
+        return [f"{b.name}[{label}]" for b in self.variables.values() for label in b.label]
+
+    def row_names(self) -> list[str]:
+        """Name of every row, `block[label]`."""
+        return [f"{b.name}[{label}]" for b in self.rows.values() for label in b.label]

@@ -1,0 +1,104 @@
+"""`DmsSolution`: the outcome of one tick. A bad outcome is data until `raise_for_status()`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from dms.certificate import Certificate, State
+from dms.interior import InteriorPoint
+from dms.limits import LimitValues
+from feeders.table import Array
+
+COUNT_KW = 0.1
+"""A home counts as curtailed from this many kilowatts on."""
+
+
+class Status(StrEnum):
+    """What the answer is.
+
+    GO_AHEAD            nothing to curtail
+    CURTAILED           a certified optimum of the norm (local, as every interior-point answer)
+    FALLBACK            certified, but a uniform cap or zero export, not an optimum
+    INFEASIBLE          a limit is broken even at zero export (preexisting = "strict")
+    NO_OPERATING_POINT  no power flow even at zero export
+    UNCERTIFIED         no certified set-points were found
+    """
+
+    GO_AHEAD = "go_ahead"
+    CURTAILED = "curtailed"
+    FALLBACK = "fallback"
+    INFEASIBLE = "infeasible"
+    NO_OPERATING_POINT = "no_operating_point"
+    UNCERTIFIED = "uncertified"
+
+
+class UncertifiedError(RuntimeError):
+    """Set-points without a certificate; the message says what is wrong with them."""
+
+
+@dataclass(frozen=True)
+class Preexisting:
+    """A limit that is broken with every prosumer at zero export."""
+
+    kind: str
+    element: str
+    limit: float
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class DmsSolution:
+    """Set-points of one tick and what is known about them.
+
+    p_curtail_kw, p_adjusted_kw  (n_connections,)  AES = OES - curtailment, as sent (3)
+    unit_curtail_kw              (n_units,)        before rounding
+    state, values                power flow at the AES, and the limits in force
+    preexisting                  limits broken at zero export, with their original values
+    point                        the optimiser's own point, None if a power flow alone decided
+    solve_s                      everything: screen, optimisation, certificate
+    """
+
+    status: Status
+    method: str
+    p_curtail_kw: Array
+    p_adjusted_kw: Array
+    unit_curtail_kw: Array
+    certificate: Certificate
+    state: State
+    values: LimitValues
+    preexisting: tuple[Preexisting, ...]
+    iterations: int
+    solve_s: float
+    point: InteriorPoint | None = field(repr=False, default=None)
+
+    @property
+    def total_curtailed_kw(self) -> float:
+        """Sum of all curtailment."""
+        return float(self.p_curtail_kw.sum())
+
+    @property
+    def largest_kw(self) -> float:
+        """Largest curtailment of one unit."""
+        return float(self.unit_curtail_kw.max(initial=0.0))
+
+    def homes(self, threshold_kw: float = COUNT_KW) -> int:
+        """Units curtailed by more than a threshold."""
+        return int(np.count_nonzero(self.unit_curtail_kw > threshold_kw))
+
+    def binding(self, band_pu: float = 1e-5, current: float = 1e-4) -> int:
+        """Number of limits that the state lies on, to a tolerance."""
+        on_band = np.count_nonzero(self.state.over_v >= -band_pu)
+        return int(on_band + np.count_nonzero(self.state.over_i >= -current))
+
+    def raise_for_status(self) -> DmsSolution:
+        """Itself if it may be published.
+
+        Raises  UncertifiedError  otherwise
+        """
+        if not self.certificate.ok:
+            raise UncertifiedError(f"{self.status}: {'; '.join(self.certificate.reasons)}")
+        return self

@@ -1,0 +1,44 @@
+"""Elements: what each thing is, its table and its primitive law in SI.
+
+`primitives(feeder)` is the one list of everything linear in a feeder.
+"""
+
+from __future__ import annotations
+
+from feeders.elements import lines, sources, switches, transformers
+from feeders.elements.connections import Connections
+from feeders.elements.lines import Lines
+from feeders.elements.loads import LOAD_MODELS, Loads
+from feeders.elements.primitive import Primitive
+from feeders.elements.sources import Sources
+from feeders.elements.switches import Switches
+from feeders.elements.transformers import Transformers, WindingPairs, Windings
+from feeders.feeder import Feeder
+
+__all__ = [
+    "LOAD_MODELS",
+    "Connections",
+    "Lines",
+    "Loads",
+    "Primitive",
+    "Sources",
+    "Switches",
+    "Transformers",
+    "WindingPairs",
+    "Windings",
+    "primitives",
+]
+
+
+def primitives(feeder: Feeder) -> list[Primitive]:
+    """The primitive laws of every linear element of a feeder; empty tables are left out."""
+    f = feeder.frequency_hz
+    found = [
+        sources.primitive(feeder[Sources], f),
+        lines.primitive(feeder[Lines], f),
+        switches.primitive(feeder[Switches], f),
+    ]
+    units, windings, pairs = feeder[Transformers], feeder[Windings], feeder[WindingPairs]
+    groups = transformers.group_by_windings(windings)
+    found += [transformers.primitive(units, windings, pairs, rows) for _, rows in groups]
+    return [p for p in found if len(p.element)]

@@ -1,0 +1,55 @@
+"""Feeders that come with the project, built from published figures.
+
+>>> from feeders import library
+>>> library.names()
+['ieee342', 'ieee342-expanded', 'ieee342-merged', 'ieee342-parallel', 'ieee4', 'synthetic']
+>>> library.load("ieee4").n_nodes
+12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from feeders.feeder import Feeder
+from feeders.library import ieee4, ieee342
+from feeders.library.synthetic import synthetic
+
+__all__ = ["UnknownFeederError", "load", "names", "synthetic"]
+
+_BUILDERS: dict[str, Callable[..., Feeder]] = {
+    "ieee4": ieee4.build,
+    "ieee342": ieee342.build,
+    **{f"ieee342-{form}": partial(ieee342.build, form) for form in ieee342.FORMS},
+    "synthetic": synthetic,
+}
+
+
+class UnknownFeederError(KeyError):
+    """The library has no feeder of that name; the message suggests the nearest one."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def names() -> list[str]:
+    """Names that `load` knows, in alphabetical order."""
+    return sorted(_BUILDERS)
+
+
+def load(name: str, **options: Any) -> Feeder:
+    """Build a feeder of the library.
+
+    name     one of `names()`
+    options  passed on: `form` for "ieee342"; `n_buses`, `seed` and more for "synthetic"
+    Raises   UnknownFeederError  no such feeder; TypeError  an option it does not take;
+             ValueError  an option's value
+    """
+    if name not in _BUILDERS:
+        near = get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        raise UnknownFeederError(f"no feeder {name!r} in the library; {hint}")
+    return _BUILDERS[name](**options)
