@@ -83,7 +83,9 @@ class Certificate:
         return self.safe != "no"
 
 
-def run(network: Network, request: DmsRequest, p_curtail_kw: Array | float = 0.0, start: Flow | None = None) -> Flow:
+def run(
+    network: Network, request: DmsRequest, p_curtail_kw: Array | float = 0.0, start: Flow | None = None
+) -> Flow:
     """Power flow with every connection at its export less its curtailment (n_connections,)."""
     feeder = network.feeder
     loads, connections = feeder[Loads], feeder[Connections]
@@ -165,5 +167,3 @@ def _reasons(state: State, curtail_kw: Array, adjusted_kw: Array, disagreement: 
         (disagreement <= VOLTAGE_AGREEMENT_PU, "voltages differ from the optimiser's by more than 1e-6 pu"),
     )
     return tuple(reason for held, reason in tests if not held)
-
-

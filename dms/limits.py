@@ -104,21 +104,26 @@ class LimitValues:
 def _rated_terminals(feeder: Feeder, limits: Limits) -> list[tuple[str, int, int, float, str]]:
     """Every terminal with a rating: (kind, row, slot, ampere, label)."""
     found: list[tuple[str, int, int, float, str]] = []
-    tables = (("line", feeder[Lines], lines.conductors), ("switch", feeder[Switches], switches.poles))
-    for kind, table, exists in tables:
-        rating = table.i_max_a
-        if kind == "line" and limits.i_max_default_a is not None:
-            rating = np.where(np.isnan(rating), limits.i_max_default_a, rating)
-        for r, k in np.argwhere(exists(table) & ~np.isnan(rating)):  # type: ignore[operator]
+    i_line = feeder[Lines].i_max_a
+    if limits.i_max_default_a is not None:
+        i_line = np.where(np.isnan(i_line), limits.i_max_default_a, i_line)
+    conductors = (
+        ("line", feeder[Lines].name, i_line, lines.conductors(feeder[Lines])),
+        ("switch", feeder[Switches].name, feeder[Switches].i_max_a, switches.poles(feeder[Switches])),
+    )
+    for kind, name, rating, exists in conductors:
+        for r, k in np.argwhere(exists & ~np.isnan(rating)):
             for slot, end in ((k, "from"), (k + 4, "to")):
-                label = f"{kind} {table.name[r]} phase {k + 1} {end}"
+                label = f"{kind} {name[r]} phase {k + 1} {end}"
                 found.append((kind, int(r), int(slot), float(rating[r, k]) * limits.i_scale, label))
     windings, units = feeder[Windings], feeder[Transformers]
     for r in np.flatnonzero(~np.isnan(windings.i_max_a)):
         t, w = int(windings.transformer[r]), int(windings.winding[r])
         for leg in np.flatnonzero(transformers.coils(windings)[r]):
             label = f"transformer {units.name[t]} winding {w} leg {leg + 1}"
-            found.append(("transformer", t, w * 6 + int(leg) * 2, windings.i_max_a[r] * limits.i_scale, label))
+            found.append(
+                ("transformer", t, w * 6 + int(leg) * 2, windings.i_max_a[r] * limits.i_scale, label)
+            )
     return found
 
 
@@ -141,5 +146,3 @@ def set_limit_numbers(program: Program, nominal: LimitValues, tick: LimitValues,
     band, rating = program.rows["v_band"].span, program.rows["i_limit"].span
     numbers.row_lo[band], numbers.row_hi[band] = tick.v_min_pu**2, tick.v_max_pu**2
     numbers.row_hi[rating] = (tick.i_max_a / nominal.i_max_a) ** 2
-
-

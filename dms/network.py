@@ -14,6 +14,7 @@ by a fixed point on the factorised circuit, or Newton where that does not contra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -65,12 +66,15 @@ class Network:
     def _assemble(self) -> None:
         turns, z, y, e = self._stack()
         v_base = self.feeder.v_base_v[1:]
-        branch_v = np.maximum.reduceat(
-            np.append(np.abs(turns.data) * v_base[turns.indices], 0.0), turns.indptr[:-1]
-        ) if self.n_branches else np.zeros(0)
+        branch_v = (
+            np.maximum.reduceat(np.append(np.abs(turns.data) * v_base[turns.indices], 0.0), turns.indptr[:-1])
+            if self.n_branches
+            else np.zeros(0)
+        )
         self._v_scale = np.concatenate([v_base, S_BASE_VA / np.maximum(branch_v, 1.0)])
         self._row_scale = np.concatenate([v_base / S_BASE_VA, 1 / np.maximum(branch_v, 1.0)])
-        matrix = sp.bmat([[y, turns.T], [turns, -z]], format="csc")
+        blocks: list[list[Any]] = [[y, turns.T], [turns, -z]]
+        matrix: Any = sp.bmat(blocks, format="csc")
         scaled = (sp.diags(self._row_scale) @ matrix @ sp.diags(self._v_scale)).tocsc()
         self._matrix: sp.csc_matrix = scaled
         self._rhs = self._row_scale * np.concatenate([np.zeros(self.n, dtype=complex), e])
@@ -85,10 +89,10 @@ class Network:
             used = p.branch[:, :, None] & (p.node > EARTH)[:, None, :] & (p.turns != 0)
             n, m, k = np.nonzero(used)
             t_parts.append((number[n, m], p.node[n, k] - 1, p.turns[n, m, k]))
-            n, m, l = np.nonzero((p.z_ohm != 0) & p.branch[:, :, None] & p.branch[:, None, :])
-            z_parts.append((number[n, m], number[n, l], p.z_ohm[n, m, l]))
-            n, k, l = np.nonzero((p.y_s != 0) & (p.node > EARTH)[:, :, None] & (p.node > EARTH)[:, None, :])
-            y_parts.append((p.node[n, k] - 1, p.node[n, l] - 1, p.y_s[n, k, l]))
+            n, m, j = np.nonzero((p.z_ohm != 0) & p.branch[:, :, None] & p.branch[:, None, :])
+            z_parts.append((number[n, m], number[n, j], p.z_ohm[n, m, j]))
+            n, k, j = np.nonzero((p.y_s != 0) & (p.node > EARTH)[:, :, None] & (p.node > EARTH)[:, None, :])
+            y_parts.append((p.node[n, k] - 1, p.node[n, j] - 1, p.y_s[n, k, j]))
             e_parts.append(p.e_v[p.branch])
         b = self.n_branches
         e = np.concatenate(e_parts) if e_parts else np.zeros(0, dtype=complex)
@@ -99,9 +103,7 @@ class Network:
             e,
         )
 
-    def solve(
-        self, pair: Array, s_va: Array, *, start: Flow | None = None, tolerance: float = 1e-11
-    ) -> Flow:
+    def solve(self, pair: Array, s_va: Array, *, start: Flow | None = None, tolerance: float = 1e-11) -> Flow:
         """Voltages and currents with constant complex power injected across node pairs.
 
         pair       (m, 2) node indices
@@ -121,7 +123,9 @@ class Network:
         residual = self._residual(x, incidence, s)
         done = bool(done and np.isfinite(residual) and residual < 1e-6)
         v = np.concatenate([[0.0], (self._v_scale * x)[: self.n]])
-        return Flow(v=v, i=(self._v_scale * x)[self.n :], converged=done, iterations=rounds, residual=residual)
+        return Flow(
+            v=v, i=(self._v_scale * x)[self.n :], converged=done, iterations=rounds, residual=residual
+        )
 
     def _incidence(self, pair: Array) -> sp.csr_matrix:
         """(m, n) node-pair incidence in per-unit columns: u = incidence @ x volt."""
@@ -175,14 +179,11 @@ class Network:
                 return x, k, False
             slope = -np.conj(s / (incidence @ x) ** 2) / S_BASE_VA
             b = incidence.T @ sp.diags(slope) @ incidence
-            real = sp.bmat(
-                [
-                    [self._matrix.real - b.real, -self._matrix.imag - b.imag],
-                    [self._matrix.imag - b.imag, self._matrix.real + b.real],
-                ],
-                format="csc",
-            )
-            step = _factorise(real, self.feeder.name).solve(np.concatenate([residual.real, residual.imag]))
+            m = self._matrix
+            top, bottom = [m.real - b.real, -m.imag - b.imag], [m.imag - b.imag, m.real + b.real]
+            jacobian: Any = [top, bottom]
+            lu = _factorise(sp.bmat(jacobian, format="csc"), self.feeder.name)
+            step = lu.solve(np.concatenate([residual.real, residual.imag]))
             dx = step[:n] + 1j * step[n:]
             size = float(np.abs(dx)[: self.n].max(initial=0.0))
             x = x + dx * min(1.0, 0.5 / size if size > 0.5 else 1.0)
@@ -206,13 +207,15 @@ class Network:
 
 
 def _coo(parts: list[tuple[Array, Array, Array]], shape: tuple[int, int], dtype: type) -> sp.coo_matrix:
-    rows, cols, data = (np.concatenate(c) if c else np.zeros(0) for c in zip(*parts, strict=True)) if parts else (
-        np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+    rows, cols, data = (
+        (np.concatenate(c) if c else np.zeros(0) for c in zip(*parts, strict=True))
+        if parts
+        else (np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     )
     return sp.coo_matrix((data.astype(dtype), (rows.astype(int), cols.astype(int))), shape=shape)
 
 
-def _factorise(matrix: sp.csc_matrix, name: str) -> SuperLU:
+def _factorise(matrix: Any, name: str) -> SuperLU:
     try:
         return splu(matrix)
     except RuntimeError as exc:

@@ -83,10 +83,10 @@ class Phasor:
     def __neg__(self) -> Phasor:
         return Phasor(self.n, self.row, self.col, -self.coef)
 
-    def times(self, factor: Array) -> Phasor:
+    def times(self, factor: Array | float) -> Phasor:
         """Every row times its factor (n,), or all rows times one number."""
-        factor = np.broadcast_to(factor, (self.n,))
-        return Phasor(self.n, self.row, self.col, self.coef * factor[self.row])
+        by_row = np.broadcast_to(factor, (self.n,))
+        return Phasor(self.n, self.row, self.col, self.coef * by_row[self.row])
 
     def take(self, rows: Array) -> Phasor:
         """The given rows (index or mask), renumbered from 0."""
@@ -95,7 +95,9 @@ class Phasor:
         counts = np.bincount(self.row, minlength=self.n)
         starts = np.cumsum(counts) - counts
         pick = order[_ranges(starts[rows], counts[rows])]
-        return Phasor(len(rows), np.repeat(np.arange(len(rows)), counts[rows]), self.col[pick], self.coef[pick])
+        return Phasor(
+            len(rows), np.repeat(np.arange(len(rows)), counts[rows]), self.col[pick], self.coef[pick]
+        )
 
     def blocks(self, matrices: Array) -> Phasor:
         """Matrix times vector, block by block: rows (g, m) become (g, l) by matrices (g, l, m)."""
@@ -103,9 +105,7 @@ class Phasor:
         block, k = np.divmod(self.row, n_in)
         gain = matrices[block, :, k]
         term, out = np.nonzero(gain)
-        return Phasor(
-            g * n_out, block[term] * n_out + out, self.col[term], self.coef[term] * gain[term, out]
-        )
+        return Phasor(g * n_out, block[term] * n_out + out, self.col[term], self.coef[term] * gain[term, out])
 
     @property
     def re(self) -> Terms:

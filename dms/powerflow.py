@@ -43,7 +43,9 @@ class PowerFlow:
             raise ValueError(f"{len(self.rows)} state equations for {len(self.states)} states")
         self._no_load = self._find_no_load()
 
-    def solve(self, numbers: Numbers, curtail: Array | float = 0.0, tolerance: float = 1e-11) -> PowerFlowPoint:
+    def solve(
+        self, numbers: Numbers, curtail: Array | float = 0.0, tolerance: float = 1e-11
+    ) -> PowerFlowPoint:
         """States at a curtailment (n_units,) per unit, from the circuit without injections.
 
         tolerance  largest residual of an equality row, per unit

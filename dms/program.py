@@ -15,6 +15,7 @@ only derivatives of the optimisation. They are linear maps, fixed once per struc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -81,7 +82,7 @@ class Program:
     variables: dict[str, Block]
     rows: dict[str, Block]
     numbers: Numbers
-    _maps: dict[str, sp.csr_matrix | Array] = field(default_factory=dict, repr=False)
+    _maps: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._compile_rows()
@@ -146,14 +147,13 @@ class Program:
         row = np.concatenate([lin.row, q.row, q.row])
         col = np.concatenate([lin.col, q.i, q.j])
         keys, place = np.unique(row.astype(np.int64) * self.n + col, return_inverse=True)
-        n_lin, n_q = len(lin.row), len(q.row)
+        n_lin = len(lin.row)
         j0 = np.bincount(place[:n_lin], weights=lin.coef, minlength=len(keys))
         entry, source = place[n_lin:], np.concatenate([q.j, q.i])
         weight = np.concatenate([q.coef, q.coef])
         self._maps["j0"] = j0
         self._maps["j1"] = sp.csr_matrix((weight, (entry, source)), shape=(len(keys), self.n))
         self._maps["jac_row"], self._maps["jac_col"] = np.divmod(keys, self.n)
-        assert len(entry) == 2 * n_q
 
     def _compile_hessian(self) -> None:
         """Lower triangle of sum_k coef_k (e_i e_j' + e_j e_i'); a square contributes 2 coef."""

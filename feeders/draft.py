@@ -60,8 +60,8 @@ class Draft:
         """
         bus_row = {name: i for i, name in enumerate(self._buses)}
         nodes = Nodes(
-            bus=[bus_row[bus] if t else ABSENT for bus, t in self._nodes],
-            terminal=[t for _, t in self._nodes],
+            bus=np.array([bus_row[bus] if t else ABSENT for bus, t in self._nodes]),
+            terminal=np.array([t for _, t in self._nodes]),
         )
         return Feeder(
             name=self.name,

@@ -107,6 +107,8 @@ class Table:
 
     def _convert(self, col: Column, value: Any) -> Array:
         try:
+            if not _fits(np.asarray(value), col.dtype):
+                raise ValueError("some values would change")
             array = np.array(value, dtype=_numpy_dtype(col.dtype))
         except (TypeError, ValueError) as exc:
             raise ValueError(f"{self._label(col)}: cannot be read as {col.dtype.__name__}: {exc}") from exc
@@ -120,7 +122,7 @@ class Table:
     def columns(cls) -> tuple[Column, ...]:
         """Every column with its declaration, in order."""
         return tuple(
-            Column(f.name, **{k: f.metadata[k] for k in ("unit", "dtype", "shape", "check", "default", "doc")})
+            Column(f.name, **f.metadata)
             for f in dataclasses.fields(cls)  # type: ignore[arg-type]
         )
 
@@ -147,9 +149,7 @@ class Table:
             missing = [row for row in rows if key not in row]
             if missing and default is _REQUIRED:
                 raise ValueError(f"{cls.__name__}.{key}: missing in {len(missing)} rows")
-            data[key] = [
-                row[key] if key in row else np.full(known[key].shape, default)[()] for row in rows
-            ]
+            data[key] = [row[key] if key in row else np.full(known[key].shape, default)[()] for row in rows]
         try:
             return cls(**data)
         except TypeError as exc:
@@ -183,6 +183,17 @@ class Table:
             for idx in np.ndindex(*col.shape):
                 data["_".join([col.name, *map(str, (i + 1 for i in idx))])] = value[(slice(None), *idx)]
         return pd.DataFrame(data)
+
+
+def _fits(raw: Array, dtype: type) -> bool:
+    """Whether numpy's conversion keeps the values: no fraction cut off, no text read as true."""
+    if dtype is int and raw.dtype.kind == "f":
+        return bool((raw == np.floor(raw)).all())
+    if dtype is float and raw.dtype.kind == "c":
+        return not raw.imag.any()
+    if dtype is bool and raw.dtype.kind not in "biuf":
+        return all(isinstance(v, bool | np.bool_) for v in raw.flat)
+    return True
 
 
 def _numpy_dtype(dtype: type) -> Any:

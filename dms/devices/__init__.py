@@ -21,9 +21,7 @@ class Device(Protocol):
     def build(self, feeder: Feeder, b: Builder) -> None:
         """State the law: variables, rows, and currents posted to Kirchhoff's law."""
 
-    def set_numbers(
-        self, feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers
-    ) -> None:
+    def set_numbers(self, feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
         """Write the tick's figures into the bounds."""
 
 

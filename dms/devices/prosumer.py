@@ -41,5 +41,3 @@ def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: 
     curtail = program.variables["p_curtail"].span
     numbers.x_lo[curtail] = 0.0
     numbers.x_hi[curtail] = request.units.unit_export_kw(request.p_export_kw) / KW_PER_PU
-
-

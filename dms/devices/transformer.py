@@ -50,8 +50,8 @@ def _build_group(
     base = b.v_base[base_node.ravel()]
     for k in range(1, n_w):
         law = u[0] - u[k].times(np.repeat(1 / ratio[:, k], 3))
-        for l, j in enumerate(currents):
-            law = law - j.times(np.repeat(z[:, k - 1, l], 3))
+        for other, j in enumerate(currents):
+            law = law - j.times(np.repeat(z[:, k - 1, other], 3))
         block = f"leakage{n_w}_{k}_transformer" if n_w > 2 else "leakage_transformer"
         keep = here.ravel()
         b.add_law(block, label[keep], law.take(keep), base=base[keep])

@@ -24,7 +24,7 @@ def balanced_emf_v(v_ll_kv: float, pu: float = 1.0, angle_deg: float = 0.0) -> A
 
 
 def primitive(sources: Sources, frequency_hz: float) -> Primitive:
-    """v - z i = e with i flowing out of the node into the source (so -i is what it supplies)."""
+    """Branch law v - z i = e, with i flowing out of the node into the source (so -i is what it supplies)."""
     n = len(sources)
     return Primitive(
         kind="source",

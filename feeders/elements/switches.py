@@ -14,8 +14,8 @@ class Switches(Table):
     name: Array = column("-", dtype=str, check="unique")
     from_node: Array = column("node", dtype=int, shape=(4,), check="node")
     to_node: Array = column("node", dtype=int, shape=(4,), check="node")
-    closed: Array = column("-", dtype=bool, check="any", default=True)
     z_ohm: Array = column("ohm", dtype=complex, doc="contact impedance of each pole")
+    closed: Array = column("-", dtype=bool, check="any", default=True)
     i_max_a: Array = column("A", shape=(4,), check="any", default=np.nan, doc="rating, NaN unrated")
 
 

@@ -7,6 +7,8 @@ order gives lead or lag). Taps multiply the coil's rated voltage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from feeders.elements.primitive import Primitive
@@ -97,9 +99,7 @@ def turns_ratio(windings: Windings, rows: Array) -> Array:
     return turns / turns[:, :1]
 
 
-def primitive(
-    transformers: Transformers, windings: Windings, pairs: WindingPairs, rows: Array
-) -> Primitive:
+def primitive(transformers: Transformers, windings: Windings, pairs: WindingPairs, rows: Array) -> Primitive:
     """Leakage law of one group, leg by leg, with ampere-turn balance by construction.
 
     u_0 - u_k / a_k = sum_l Z_kl j_l    k = 1 .. W-1, u = voltage across a coil, a = turns ratio
@@ -136,7 +136,7 @@ def primitive(
     )
 
 
-def delta_pairs(nodes: Array, lag: bool) -> Array:
+def delta_pairs(nodes: Array | Sequence[int], lag: bool) -> Array:
     """Coil ends of a delta winding, (3, 2): A-B, B-C, C-A, or A-C, B-A, C-B.
 
     lag = True gives the set with which a wye secondary lags by 30 degrees.
@@ -145,6 +145,6 @@ def delta_pairs(nodes: Array, lag: bool) -> Array:
     return np.array([[a, c], [b, a], [c, b]] if lag else [[a, b], [b, c], [c, a]])
 
 
-def wye_pairs(nodes: Array, neutral: int = 0) -> Array:
+def wye_pairs(nodes: Array | Sequence[int], neutral: int = 0) -> Array:
     """Coil ends of a wye winding, (3, 2): each phase to the neutral (earth by default)."""
     return np.array([[node, neutral] for node in nodes])

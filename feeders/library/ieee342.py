@@ -42,7 +42,7 @@ from feeders.table import Array
 Form = Literal["merged", "parallel", "expanded"]
 FORMS: tuple[Form, ...] = ("merged", "parallel", "expanded")
 
-ORIGIN = "IEEE PES 342-Node Low Voltage Network Test System (2014), constants as in OpenDSS LVTestCaseNorthAmerican"
+ORIGIN = "IEEE PES 342-Node Low Voltage Network Test System; constants of OpenDSS LVTestCaseNorthAmerican"
 
 SOURCE_KV, SOURCE_PU, S_FAULT_MVA = 230.0, 1.05, 200_000.0
 SWITCH_OHM = 1e-6 + 1e-6j
@@ -220,14 +220,17 @@ def _avenue_buses(street: int, avenue: int) -> list[str]:
 def _street_grid() -> list[Segment]:
     found = []
     for street, blocks in enumerate(STREETS):
-        feet = [ft for block in blocks for ft in BLOCK_FT[block]]
-        buses = [_grid_bus(street, c) for c in range(1, 22)]
-        found += [Segment(a, b, ft, SECONDARY, 6) for (a, b), ft in zip(pairwise(buses), feet, strict=True)]
+        found += _cables([_grid_bus(street, c) for c in range(1, 22)], blocks)
     for avenue, blocks in enumerate(AVENUES):
         for street, block in enumerate(blocks):
-            ends = pairwise(_avenue_buses(street, avenue))
-            found += [Segment(a, b, ft, SECONDARY, 6) for (a, b), ft in zip(ends, BLOCK_FT[block], strict=True)]
+            found += _cables(_avenue_buses(street, avenue), block)
     return found
+
+
+def _cables(buses: list[str], blocks: str) -> list[Segment]:
+    """Six cables between neighbours; section lengths by block."""
+    feet = [ft for block in blocks for ft in BLOCK_FT[block]]
+    return [Segment(a, b, ft, SECONDARY, 6) for (a, b), ft in zip(pairwise(buses), feet, strict=True)]
 
 
 def _spot_buses() -> list[tuple[str, str, str, str, float]]:
@@ -366,4 +369,3 @@ def _primary_positions() -> dict[str, tuple[float, float]]:
         for k, (bus, length) in enumerate(_trunk(head)):
             place |= {f"P{bus + q}": (2.5 * k + 1, y + q) for q in range(length + 1)}
     return place
-

@@ -20,7 +20,7 @@ from feeders.elements.transformers import wye_pairs
 from feeders.feeder import Feeder
 from feeders.library.parts import FT_M, Wire, add_transformer, overhead, padded, source_ohm
 
-ORIGIN = "IEEE PES 4 Node Test Feeder, Y-Y step-down, balanced; earth model and source as in OpenDSS 4Bus-YY-Bal"
+ORIGIN = "IEEE PES 4 Node Test Feeder, Y-Y step-down, balanced; earth and source as in OpenDSS 4Bus-YY-Bal"
 
 V_HIGH_KV, V_LOW_KV = 12.47, 4.16
 S_FAULT_MVA = 200_000.0  # three- and one-phase: an almost infinite bus

@@ -6,7 +6,7 @@ Shared by the feeders of the library; nothing here knows a particular feeder.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import log, pi, sqrt
 
 import numpy as np
 
@@ -110,11 +110,12 @@ def overhead(
     image = np.hypot(x[:, None] - x, h[:, None] + h)
     own = np.eye(len(wires), dtype=bool)
     omega = 2 * pi * frequency_hz
-    earth = complex(omega * MU_0 / 8, omega * MU_0 / (2 * pi) * np.log(658.5 * sqrt(rho_ohm_m / frequency_hz)))
+    l_unit = omega * MU_0 / (2 * pi)
+    earth = complex(omega * MU_0 / 8, l_unit * log(658.5 * sqrt(rho_ohm_m / frequency_hz)))
     gmr = np.array([w.gmr_ft * FT_M for w in wires])
     radius = np.array([w.diameter_in * IN_M / 2 for w in wires])
     r = np.array([w.r_ohm_per_mile / MILE_M for w in wires])
-    z = earth - 1j * omega * MU_0 / (2 * pi) * np.log(np.where(own, gmr, distance)) + np.diag(r)
+    z = earth - 1j * l_unit * np.log(np.where(own, gmr, distance)) + np.diag(r)
     p = np.log(image / np.where(own, radius, distance)) / (2 * pi * EPS_0)
     return _kron(z), _kron(p)
 

@@ -1,0 +1,189 @@
+"""Algorithm 1 as two agents: the homes, who ask and obey, and the utility, which answers.
+
+`prosumer` and `utility` are the SimPy processes; what they know and decide is in `Homes` and
+`Utility`, which know nothing of SimPy. All homes plan in one batch per tick, each from its own
+state and forecasts only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from anoca.config import Scenario
+from anoca.messages import AES, OES, GrantedPower, RequestedPower
+from anoca.placement import Placement
+from anoca.series import Series
+from anoca.transport import UTILITY, Transport
+from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve
+from feeders import Connections, Loads
+from feeders.table import Array
+from hems import DispatchBatch, Forecaster, HemsFleet, PlanBatch, RealisedBatch
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Ticks of a run in simulated seconds from the start."""
+
+    ticks: int
+    step_s: float
+
+    def start_s(self, tick: int) -> float:
+        """Start of a tick; OES and AES are exchanged here."""
+        return tick * self.step_s
+
+    def meter_s(self, tick: int) -> float:
+        """The meter is read one second before the tick ends."""
+        return (tick + 1) * self.step_s - 1.0
+
+
+@dataclass(frozen=True)
+class HomesTick:
+    """All homes over one tick."""
+
+    plan: PlanBatch
+    dispatch: DispatchBatch
+    realised: RealisedBatch
+    load_kw: Array
+    pv_kw: Array
+    aes_kw: Array
+    seconds: dict[str, float]
+
+
+class Homes:
+    """The HEMS of all prosumers behind one desk."""
+
+    def __init__(self, scenario: Scenario, placement: Placement, series: Series) -> None:
+        self.placement, self.series = placement, series
+        self.horizon = scenario.hems.horizon
+        step = scenario.clock.step_minutes
+        soc = scenario.hems.soc_start
+        self.fleet = HemsFleet(placement.homes(), scenario.hems.config(step), soc_start=soc)
+        self.forecaster = Forecaster(seed=scenario.seed, noise=scenario.hems.noise(), dt_h=step / 60)
+        self.number = {name: k for k, name in enumerate(placement.name)}
+        connections = placement.feeder[Connections]
+        self._connections = [np.flatnonzero(connections.prosumer == name) for name in placement.name]
+        self._share = connections.share
+        self._step = series.times[1] - series.times[0]
+        self._planned, self._plan_s = -1, 0.0
+        self.plan: PlanBatch
+        self._aes_kw = np.zeros(len(placement.name))
+
+    def request(self, home: str, tick: int) -> OES:
+        """The home's OES for a tick; the first to ask makes all of them plan."""
+        if tick != self._planned:
+            self._make_plans(tick)
+        k = self.number[home]
+        q = self.placement.q_kvar(self.series.load_scale[:, tick])[k]
+        start = self.series.times[tick]
+        power = tuple(
+            RequestedPower(
+                float(self.plan.p_export_kw[k] * self._share[c]),
+                float(self.plan.p_import_kw[k] * self._share[c]),
+                float(q * self._share[c]),
+            )
+            for c in self._connections[k]
+        )
+        return OES(home, tick, tick, start, start + self._step, power)
+
+    def _make_plans(self, tick: int) -> None:
+        began = time.perf_counter()
+        window = slice(tick, tick + self.horizon)
+        names = list(self.placement.name)
+        load = self.forecaster.load_kw(self.series.load_kw[:, window], names=names, tick=tick)
+        pv = self.forecaster.pv_kw(self.series.pv_kw[:, window], names=names, tick=tick)
+        self.plan = self.fleet.plan(load, pv, self.series.tariff.window(tick, self.horizon))
+        self._planned, self._plan_s = tick, time.perf_counter() - began
+        self._aes_kw = np.full(len(names), np.nan)
+
+    def accept(self, home: str, aes: AES) -> None:
+        """Take the utility's answer; the fleet refuses one that is above the request."""
+        self._aes_kw[self.number[home]] = aes.p_export_kw
+
+    def live(self, tick: int) -> HomesTick:
+        """Obey, store or spill what was cut, and live through the tick as it really is."""
+        began = time.perf_counter()
+        dispatch = self.fleet.respond(np.minimum(self._aes_kw, self.plan.p_export_kw))
+        answered = time.perf_counter()
+        load, pv = self.series.load_kw[:, tick], self.series.pv_kw[:, tick]
+        realised = self.fleet.realise(load, pv)
+        seconds = {"hems_s": self._plan_s, "respond_s": answered - began}
+        return HomesTick(self.plan, dispatch, realised, load, pv, self._aes_kw.copy(), seconds)
+
+
+class Utility:
+    """The DMS: collects all requests of a tick and answers each."""
+
+    def __init__(self, scenario: Scenario, problem: DmsProblem, series: Series) -> None:
+        self.problem, self.series = problem, series
+        self.options = IpoptOptions(max_iter=scenario.dms.max_iter)
+        prosumer = problem.feeder[Connections].prosumer
+        self._rows = {name: np.flatnonzero(prosumer == name) for name in dict.fromkeys(prosumer)}
+        self.last: DmsSolution | None = None
+        self.request: DmsRequest
+
+    def plain_loads(self, tick: int) -> tuple[Array, Array]:
+        """kW and kvar of the plain loads at a tick, constant power factor."""
+        loads, scale = self.problem.feeder[Loads], self.series.plain_scale[:, tick]
+        return loads.p_kw * scale, loads.q_kvar * scale
+
+    def answer(self, tick: int, inbox: Sequence[OES]) -> list[AES]:
+        """Solve (2) for all requests of a tick and address one AES to each prosumer."""
+        p_export, p_import, q = np.zeros((3, len(self.problem.feeder[Connections])))
+        for oes in inbox:
+            rows = self._rows[oes.prosumer]
+            p_export[rows] = [c.p_export_kw for c in oes.connections]
+            p_import[rows] = [c.p_import_kw for c in oes.connections]
+            q[rows] = [c.q_kvar for c in oes.connections]
+        p_load, q_load = self.plain_loads(tick)
+        self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
+        self.last = solve(self.problem, self.request, warm=self.last, options=self.options)
+        return [self._reply(oes, self.last) for oes in inbox]
+
+    def _reply(self, oes: OES, solution: DmsSolution) -> AES:
+        granted = tuple(
+            GrantedPower(float(solution.p_adjusted_kw[r]), float(solution.p_curtail_kw[r]))
+            for r in self._rows[oes.prosumer]
+        )
+        return AES(
+            prosumer=oes.prosumer,
+            tick=oes.tick,
+            seq=oes.seq,
+            mrid=oes.mrid,
+            valid_from=oes.valid_from,
+            valid_until=oes.valid_until,
+            connections=granted,
+            certified=solution.certificate.safe,
+        )
+
+
+# Processes --------------------------------------------------------------------------------------
+
+Process = Generator[simpy.Event, Any, None]
+
+
+def prosumer(env: simpy.Environment, name: str, homes: Homes, transport: Transport, clock: Clock) -> Process:
+    """Every tick: plan, send the OES, wait for the AES, obey it."""
+    for tick in range(clock.ticks):
+        yield env.timeout(clock.start_s(tick) - env.now)
+        transport.send(UTILITY, homes.request(name, tick))
+        aes = yield transport.receive(name)
+        homes.accept(name, aes)
+
+
+def utility(
+    env: simpy.Environment, desk: Utility, n_prosumers: int, transport: Transport, clock: Clock
+) -> Process:
+    """Every tick: collect all OES, optimise, send every AES."""
+    for tick in range(clock.ticks):
+        yield env.timeout(clock.start_s(tick) - env.now)
+        inbox: list[OES] = []
+        while len(inbox) < n_prosumers:
+            inbox.append((yield transport.receive(UTILITY)))
+        for aes in desk.answer(tick, inbox):
+            transport.send(aes.prosumer, aes)

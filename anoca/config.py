@@ -1,0 +1,336 @@
+"""`Scenario`: everything a run depends on, read from TOML and checked before anything starts.
+
+Unknown keys are errors that suggest the near one; every section has defaults, so that a small
+file is enough. `resolved()` writes out what was really used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from anoca.errors import InputError
+from dms import NORMS, Limits
+from hems import ForecastNoise, HemsConfig
+
+SCHEMA_VERSION = 1
+
+TABLE_I: dict[int, dict[str, float]] = {
+    1: {"A": 150, "B": 0, "C": 30},
+    2: {"A": 30, "B": 150, "C": 0},
+    3: {"A": 30, "B": 0, "C": 150},
+    4: {"A": 0, "B": 150, "C": 30},
+}
+"""ANOCA Table I: export in percent of base load, by category and scenario."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ExportRule = Literal["net_keep_q", "net_unity", "behind_load"]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeederSection(Section):
+    """Which network.
+
+    name     a feeder of the library, see `anoca feeder list`
+    options  passed to the library: form = "expanded" for ieee342; n_buses, seed for synthetic
+    open     names of switches to open
+    """
+
+    name: str
+    options: dict[str, str | int | float | bool] = {}
+    open: list[str] = []
+
+
+class ExtraProsumer(Section):
+    """A prosumer put at named nodes, beside those that the categories give.
+
+    node, to   the two nodes it lies between, `bus.phase`; `to` is earth when left out
+    """
+
+    name: str
+    node: str
+    to: str = "0"
+    base_kw: Positive
+    base_kvar: float = 0.0
+    percent: NonNegative
+
+
+class ProsumersSection(Section):
+    """Who has solar panels, how much, and how it enters the feeder.
+
+    table1         scenario of ANOCA Table I (1-4); or give `percent`
+    percent        export in percent of base load by category, 0 = a plain load
+    category_rule  "number_mod_3": load number n, A: n mod 3 = 2, B: 1, C: 0 (case 2); "in_order": A, B, C
+    export_rule    "net_keep_q": exports instead of drawing its load, keeps the load's Q;
+                   "net_unity": the same with Q = 0; "behind_load": PV beside the load
+    curtail_unit   "prosumer": one curtailment per prosumer; "connection": one per connection
+    battery_kw     one Powerwall 2 per this many kW of base load, rounded up; 0 = no batteries
+    weights        weight of the norm by prosumer, default 1
+    extra          prosumers at named nodes
+    """
+
+    table1: Literal[1, 2, 3, 4] | None = None
+    percent: dict[str, NonNegative] = {}
+    category_rule: Literal["number_mod_3", "in_order"] = "number_mod_3"
+    export_rule: ExportRule = "net_keep_q"
+    curtail_unit: Literal["prosumer", "connection"] = "prosumer"
+    battery_kw: NonNegative = 5.0
+    weights: dict[str, Positive] = {}
+    extra: list[ExtraProsumer] = []
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> ProsumersSection:
+        if self.table1 is not None and self.percent:
+            raise ValueError("give either table1 or percent, not both")
+        if unknown := set(self.percent) - {"A", "B", "C"}:
+            raise ValueError(f"percent has categories A, B and C; not {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def percent_by_category(self) -> dict[str, float]:
+        """Percent of base load for A, B and C."""
+        given = TABLE_I[self.table1] if self.table1 else self.percent
+        return {"A": 0.0, "B": 0.0, "C": 0.0, **given}
+
+
+class DmsSection(Section):
+    """How the utility decides: norm, and who states the equations ("ipopt": our own; "pyomo": the twin)."""
+
+    norm: str = "l2"
+    backend: Literal["ipopt", "pyomo"] = "ipopt"
+    max_iter: Annotated[int, Field(ge=1)] = 500
+
+    @field_validator("norm")
+    @classmethod
+    def _known_norm(cls, value: str) -> str:
+        if value not in NORMS:
+            raise ValueError(_unknown("norm", value, NORMS))
+        return value
+
+
+class LimitsSection(Section):
+    """Voltage band and ratings; see `dms.Limits`."""
+
+    v_min_pu: NonNegative = 0.90
+    v_max_pu: Positive = 1.05
+    band_up_to_kv: Positive | None = None
+    current: bool = True
+    i_scale: Positive = 1.0
+    i_max_default_a: Positive | None = None
+    preexisting: Literal["relax", "strict"] = "relax"
+
+    @model_validator(mode="after")
+    def _band(self) -> LimitsSection:
+        if self.v_min_pu >= self.v_max_pu:
+            raise ValueError(f"the band v_min_pu {self.v_min_pu} to v_max_pu {self.v_max_pu} is empty")
+        return self
+
+    def limits(self) -> Limits:
+        """As the DMS takes them."""
+        values = self.model_dump()
+        if values["band_up_to_kv"] is None:
+            del values["band_up_to_kv"]
+        return Limits(**values)
+
+
+class TariffSection(Section):
+    """Prices: a synthetic New-York-like time of use, flat ones, or a CSV file.
+
+    file  columns time, import_price_per_kwh, export_price_per_kwh
+    """
+
+    kind: Literal["ny_like_tou", "flat", "csv"] = "ny_like_tou"
+    import_price_per_kwh: float = 0.25
+    export_price_per_kwh: float = 0.05
+    file: Path | None = None
+
+
+class SeriesSection(Section):
+    """True load and PV of the prosumers, kW: synthetic, or CSV (column time, then one per prosumer)."""
+
+    load_file: Path | None = None
+    pv_file: Path | None = None
+    sky: Literal["clear", "broken"] = "clear"
+
+
+class HemsSection(Section):
+    """The home energy management; see `hems.HemsConfig` and `hems.ForecastNoise`."""
+
+    horizon: Annotated[int, Field(ge=1, le=2016)] = 96
+    soc_start: Share = 0.5
+    soc_target: Share = 0.5
+    terminal: Literal["soft", "equality"] = "soft"
+    tie_break: Literal["least_battery", "defer_export", "export_early"] = "least_battery"
+    backend: Literal["auto", "lp", "milp", "pyomo"] = "auto"
+    sigma_load: NonNegative = 0.05
+    sigma_pv: NonNegative = 0.05
+    growth_per_h: NonNegative = 0.0
+    sigma_load_nowcast: NonNegative = 0.01
+    sigma_pv_nowcast: NonNegative = 0.01
+
+    def config(self, step_minutes: float) -> HemsConfig:
+        """As the fleet takes it."""
+        names = ("horizon", "soc_target", "terminal", "tie_break", "backend")
+        return HemsConfig(step_minutes=step_minutes, **{n: getattr(self, n) for n in names})
+
+    def noise(self) -> ForecastNoise:
+        """As the forecaster takes it."""
+        names = ("sigma_load", "sigma_pv", "growth_per_h", "sigma_load_nowcast", "sigma_pv_nowcast")
+        return ForecastNoise(**{n: getattr(self, n) for n in names})
+
+
+class ClockSection(Section):
+    """When: local start, time zone, number of ticks and their length."""
+
+    start: datetime = datetime(2026, 6, 21, 12, 30)
+    timezone: str = "America/New_York"
+    ticks: Annotated[int, Field(ge=1)] = 12
+    step_minutes: Literal[1, 5, 10, 15, 30] = 5
+
+    @field_validator("start")
+    @classmethod
+    def _local(cls, value: datetime) -> datetime:
+        if value.tzinfo is not None:
+            raise ValueError("start is local time without an offset; the zone is `timezone`")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as exc:
+            raise ValueError(f"unknown time zone {value!r}, for instance America/New_York") from exc
+        return value
+
+
+class PlantSection(Section):
+    """What really happens: options of the plant's own feeder, over those of `[feeder]`."""
+
+    options: dict[str, str | int | float | bool] = {}
+
+
+class OutputSection(Section):
+    """What is written besides the tables that always are: node voltages per tick, plots."""
+
+    nodes: bool = True
+    plots: bool = True
+
+
+class Scenario(Section):
+    """One run.
+
+    mode   "snapshot": one DMS solve at OES = percent x base load; "loop": HEMS and DMS in time
+    sweep  dotted key -> list of values; `anoca sweep` runs their product
+    """
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    mode: Literal["snapshot", "loop"] = "loop"
+    seed: Annotated[int, Field(ge=0)]
+    feeder: FeederSection
+    prosumers: ProsumersSection = ProsumersSection()
+    dms: DmsSection = DmsSection()
+    limits: LimitsSection = LimitsSection()
+    hems: HemsSection = HemsSection()
+    tariff: TariffSection = TariffSection()
+    series: SeriesSection = SeriesSection()
+    clock: ClockSection = ClockSection()
+    plant: PlantSection = PlantSection()
+    output: OutputSection = OutputSection()
+    sweep: dict[str, list[Any]] = {}
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting that was used, as plain data that JSON and TOML can hold."""
+        data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        return data
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Scenario:
+        """A copy with some dotted keys changed: {"dms.norm": "l1"}; the sweep grid is dropped.
+
+        Raises  InputError  an unknown key or a bad value
+        """
+        data = self.model_dump(exclude_none=True)
+        data["sweep"] = {}
+        for key, value in overrides.items():
+            *path, last = key.split(".")
+            place = data
+            for part in path:
+                place = place.setdefault(part, {}) if isinstance(place, dict) else {}
+            place[last] = value
+        return _validated(data, "override " + ", ".join(overrides))
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """Read and check a scenario file; paths inside it are relative to it.
+
+    Raises  InputError  the file is missing, is not TOML, or has issues (all of them)
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else "; see `anoca scenarios list`"
+        raise InputError(f"no scenario file {path}{hint}")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} is not readable as TOML: {exc}") from exc
+    for section, key in (("tariff", "file"), ("series", "load_file"), ("series", "pv_file")):
+        part = data.get(section)
+        if isinstance(part, dict) and isinstance(part.get(key), str):
+            part[key] = str((path.parent / part[key]).resolve())
+    return _validated(data, str(path))
+
+
+def _validated(data: Mapping[str, Any], where: str) -> Scenario:
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as exc:
+        raise InputError([_explain(error, where) for error in exc.errors()]) from exc
+
+
+def _explain(error: Any, where: str) -> str:
+    """One sentence per issue: where, what, and the near key if one was misspelt."""
+    key = ".".join(str(part) for part in error["loc"]) or "scenario"
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        return f"{where}: unknown key `{key}`: {_unknown('key', str(error['loc'][-1]), known)}"
+    if error["type"] == "missing":
+        return f"{where}: `{key}` is missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["loc"] == () or isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    return f"{where}: `{key}`: {message}{given}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Scenario
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if part == "extra":
+            annotation = ExtraProsumer
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def _unknown(what: str, given: str, known: Any) -> str:
+    near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"unknown {what} {given!r}; known: {', '.join(known)}"

@@ -1,0 +1,80 @@
+"""OES and AES: what travels between prosumers and the utility, one value per connection.
+
+Only this module knows both stages. Powers are >= 0 and the name says the direction; q > 0 is
+injected. Everything that a fail-safe needs later (validity, sequence, default) is on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class RequestedPower:
+    """What a prosumer wants at one connection."""
+
+    p_export_kw: float
+    p_import_kw: float
+    q_kvar: float
+
+
+@dataclass(frozen=True)
+class GrantedPower:
+    """What the utility grants at one connection: p_export_kw = requested - p_curtail_kw."""
+
+    p_export_kw: float
+    p_curtail_kw: float
+
+
+@dataclass(frozen=True)
+class OES:
+    """Optimal export setpoint: a prosumer's request for [valid_from, valid_until)."""
+
+    prosumer: str
+    tick: int
+    seq: int
+    valid_from: pd.Timestamp
+    valid_until: pd.Timestamp
+    connections: tuple[RequestedPower, ...]
+
+    @property
+    def mrid(self) -> str:
+        """Identity of the message; the answer repeats it."""
+        return f"{self.prosumer}/{self.tick}/{self.seq}"
+
+    @property
+    def p_export_kw(self) -> float:
+        """Export over all connections."""
+        return sum(c.p_export_kw for c in self.connections)
+
+
+@dataclass(frozen=True)
+class AES:
+    """Adjusted export setpoint: the utility's answer to one OES.
+
+    certified   "yes"; "relaxed": limits that zero export breaks already were widened; "no": the
+                safe fallback without certificate
+    default_kw  export allowed per connection once this message has expired
+    """
+
+    prosumer: str
+    tick: int
+    seq: int
+    mrid: str
+    valid_from: pd.Timestamp
+    valid_until: pd.Timestamp
+    connections: tuple[GrantedPower, ...]
+    certified: str
+    default_kw: float = 0.0
+
+    @property
+    def p_export_kw(self) -> float:
+        """Export granted over all connections."""
+        return sum(c.p_export_kw for c in self.connections)
+
+    @property
+    def p_curtail_kw(self) -> float:
+        """Export refused over all connections."""
+        return sum(c.p_curtail_kw for c in self.connections)

@@ -1,0 +1,166 @@
+"""Putting prosumers on a feeder: who exports, how much, and what becomes of the load it has."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from anoca.config import FeederSection, ProsumersSection, Scenario
+from anoca.errors import InputError
+from dms import Units
+from feeders import Connections, Feeder, Loads, Switches, library
+from feeders.checks import check
+from feeders.table import Array
+from hems import Battery, Home
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A feeder with its prosumers.
+
+    feeder      plain loads in `Loads`, prosumers in `Connections`
+    name        (n,) prosumer names          percent   (n,) export in percent of base load
+    base_kw, base_kvar  (n,) the load each stands for or beside
+    p_peak_kw   (n,) PV at a clear noon, so that the net export reaches the percentage
+    """
+
+    feeder: Feeder
+    section: ProsumersSection
+    name: Array
+    base_kw: Array
+    base_kvar: Array
+    percent: Array
+
+    @property
+    def p_request_kw(self) -> Array:
+        """Export of a snapshot, percent x base kW."""
+        return self.percent / 100 * self.base_kw
+
+    @property
+    def p_peak_kw(self) -> Array:
+        """PV peak of the loop: (1 + percent) x base kW, or percent x base kW behind a load."""
+        net = self.section.export_rule != "behind_load"
+        return (self.percent / 100 + net) * self.base_kw
+
+    def q_kvar(self, scale: Array | float = 1.0, *, net: bool = True) -> Array:
+        """Reactive power injected at the connections: that of the load, unless the rule says unity.
+
+        net  False in a snapshot with `behind_load`, where the load itself still draws it
+        """
+        keeps = net and self.section.export_rule != "net_unity"
+        q: Array = -self.base_kvar * scale if keeps else np.zeros(len(self.name))
+        return q
+
+    @cached_property
+    def units(self) -> Units:
+        """Who is curtailed together."""
+        return Units.of(self.feeder[Connections], self.section.curtail_unit)
+
+    def homes(self) -> list[Home]:
+        """The prosumers as the HEMS sees them, with ceil(base kW / battery_kw) Powerwall 2 each."""
+        per_unit = self.section.battery_kw
+        return [
+            Home(name, Battery.powerwall2(n_units=math.ceil(kw / per_unit - 1e-9)) if per_unit else None)
+            for name, kw in zip(self.name, self.base_kw, strict=True)
+        ]
+
+
+def load_feeder(section: FeederSection, **more: str | int | float | bool) -> Feeder:
+    """A feeder of the library with some switches opened, checked.
+
+    Raises  InputError  unknown feeder, option or switch, or a feeder with errors (all of them)
+    """
+    try:
+        feeder = library.load(section.name, **{**section.options, **more})
+    except (library.UnknownFeederError, TypeError, ValueError) as exc:
+        raise InputError(f"feeder {section.name!r}: {exc}") from exc
+    if section.open:
+        feeder = _open_switches(feeder, section.open)
+    errors = [issue for issue in check(feeder) if issue.severity == "error"]
+    if errors:
+        raise InputError([f"feeder {section.name}: {issue.message}" for issue in errors])
+    return feeder
+
+
+def _open_switches(feeder: Feeder, names: list[str]) -> Feeder:
+    switches = feeder[Switches]
+    issues = []
+    for name in names:
+        if name not in set(switches.name):
+            near = difflib.get_close_matches(name, list(switches.name), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the feeder has {len(switches)} switches"
+            issues.append(f"feeder.open: no switch {name!r}; {hint}")
+    if issues:
+        raise InputError(issues)
+    return feeder.with_tables(switches.replace(closed=switches.closed & ~np.isin(switches.name, names)))
+
+
+def place(scenario: Scenario, feeder: Feeder) -> Placement:
+    """Make prosumers of the loads with a percentage above 0, and of the named extras.
+
+    In a snapshot, `behind_load` leaves the load in place beside the PV; everywhere else a prosumer's
+    node carries its net power only, and its load leaves the table of plain loads.
+
+    Raises  InputError  no prosumer at all, an unknown node, a name used twice, an unknown weight
+    """
+    section = scenario.prosumers
+    loads = feeder[Loads]
+    percent = _percent(section, loads)
+    mine = percent > 0
+    extra = section.extra
+    names = np.array([*loads.name[mine], *(e.name for e in extra)], dtype=object)
+    _check_names(section, names)
+    pairs = [*loads.pair[mine], *(_pair(feeder, e.node, e.to, e.name) for e in extra)]
+    connections = Connections(
+        prosumer=names,
+        pair=np.array(pairs, dtype=int).reshape(-1, 2),
+        load=np.array([*loads.name[mine], *("" for _ in extra)], dtype=object),
+    )
+    stays = np.ones(len(loads), dtype=bool)
+    if not (scenario.mode == "snapshot" and section.export_rule == "behind_load"):
+        stays = ~mine
+    kept = connections if stays.all() else connections.replace(load=np.full(len(names), "", dtype=object))
+    return Placement(
+        feeder=feeder.with_tables(loads.take(stays), kept),
+        section=section,
+        name=names,
+        base_kw=np.array([*loads.p_kw[mine], *(e.base_kw for e in extra)]),
+        base_kvar=np.array([*loads.q_kvar[mine], *(e.base_kvar for e in extra)]),
+        percent=np.array([*percent[mine], *(e.percent for e in extra)]),
+    )
+
+
+def _percent(section: ProsumersSection, loads: Loads) -> Array:
+    """Export of every load in percent of its base kW, by category."""
+    number = np.arange(1, len(loads) + 1)
+    order = number % 3 if section.category_rule == "number_mod_3" else -number % 3
+    category = np.array(["C", "B", "A"])[order]  # n mod 3: 0 -> C, 1 -> B, 2 -> A
+    by_category = section.percent_by_category
+    return np.array([by_category[c] for c in category], dtype=float)
+
+
+def _check_names(section: ProsumersSection, names: Array) -> None:
+    issues = [f"prosumer {n!r} is named twice" for n in pd.Index(names)[pd.Index(names).duplicated()]]
+    if not len(names):
+        issues.append("no prosumer: give prosumers.table1, prosumers.percent or [[prosumers.extra]]")
+    for name in set(section.weights) - set(names):
+        near = difflib.get_close_matches(name, list(names), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        issues.append(f"prosumers.weights: there is no prosumer {name!r}{hint}")
+    if issues:
+        raise InputError(issues)
+
+
+def _pair(feeder: Feeder, node: str, to: str, name: str) -> tuple[int, int]:
+    found = []
+    for end in (node, to):
+        try:
+            found.append(feeder.node(end))
+        except KeyError as exc:
+            raise InputError(f"prosumer {name!r}: {exc.args[0]}") from exc
+    return found[0], found[1]

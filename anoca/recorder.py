@@ -1,0 +1,299 @@
+"""`Recorder`: what a run writes down, tick by tick, as the tables of `anoca.results`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anoca.agents import HomesTick
+from anoca.config import Scenario
+from anoca.placement import Placement
+from anoca.plant import Reading
+from anoca.results import TABLES, columns_of, table
+from dms import DmsProblem, DmsRequest, DmsSolution
+from dms.certificate import run
+from feeders import Connections
+from feeders.table import Array
+
+COUNT_KW = 0.1
+BINDING_BAND_PU = 1e-5
+BINDING_CURRENT = 1e-4
+
+
+class Recorder:
+    """Collects rows; a snapshot has no homes and no plant, and leaves those columns empty."""
+
+    def __init__(self, scenario: Scenario, placement: Placement) -> None:
+        self.scenario, self.placement = scenario, placement
+        self._ticks: list[dict[str, Any]] = []
+        self._timings: list[dict[str, Any]] = []
+        self._frames: dict[str, list[pd.DataFrame]] = {
+            "prosumers": [],
+            "messages": [],
+            "limits": [],
+            "nodes": [],
+        }
+        self._row: dict[str, Any] = {}
+        capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
+        self._capacity_kwh = float(sum(capacity))
+
+    def dms(
+        self, tick: int, when: pd.Timestamp, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
+    ) -> None:
+        """The utility's side of a tick."""
+        certificate = solution.certificate
+        self._row = dict.fromkeys(TABLES["ticks"], np.nan) | {
+            "tick": tick,
+            "time": when,
+            "norm": problem.norm,
+            "status": solution.status.value,
+            "method": solution.method,
+            "certified": certificate.safe,
+            "total_oes_kw": float(request.p_export_kw.sum()),
+            "total_aes_kw": float(solution.p_adjusted_kw.sum()),
+            "curtailed_kw": solution.total_curtailed_kw,
+            "largest_kw": solution.largest_kw,
+            "homes": solution.homes(COUNT_KW),
+            "binding": solution.binding(BINDING_BAND_PU, BINDING_CURRENT),
+            "preexisting": len(solution.preexisting),
+            "iterations": solution.iterations,
+            "dms_worst_v_pu": certificate.worst_v_pu,
+            "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
+            "plant_worst_line": "",
+        }
+        self._limits(tick, problem, solution)
+        if self.scenario.output.nodes:
+            self._nodes(tick, problem, request, solution)
+        if self.scenario.mode == "snapshot":
+            self._frames["prosumers"].append(self._snapshot_prosumers(tick, problem, request, solution))
+
+    def _snapshot_prosumers(
+        self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
+    ) -> pd.DataFrame:
+        unknown = dict.fromkeys(TABLES["prosumers"], np.nan)
+        known = {
+            "tick": tick,
+            "prosumer": problem.units.connection_label,
+            "p_oes_kw": request.p_export_kw,
+            "p_ois_kw": request.p_import_kw,
+            "p_aes_kw": solution.p_adjusted_kw,
+            "p_curtail_kw": solution.p_curtail_kw,
+            "path": "",
+        }
+        return columns_of("prosumers", **{**unknown, **known})
+
+    def homes(
+        self,
+        tick: int,
+        span: pd.DatetimeIndex,
+        request: DmsRequest,
+        solution: DmsSolution,
+        home_tick: HomesTick,
+    ) -> None:
+        """The homes' side of a tick: plans, answers, and what was lived through."""
+        plan, dispatch, real = home_tick.plan, home_tick.dispatch, home_tick.realised
+        curtailed = np.maximum(plan.p_export_kw - home_tick.aes_kw, 0.0)
+        stored = np.minimum(dispatch.p_stored_kw, curtailed)
+        spilled = np.maximum(curtailed - stored, 0.0)
+        self._frames["prosumers"].append(
+            columns_of(
+                "prosumers",
+                tick=tick,
+                prosumer=self.placement.name,
+                p_oes_kw=plan.p_export_kw,
+                p_ois_kw=plan.p_import_kw,
+                p_aes_kw=home_tick.aes_kw,
+                p_curtail_kw=curtailed,
+                p_planned_kw=dispatch.p_export_kw,
+                p_export_kw=real.p_export_kw,
+                p_import_kw=real.p_import_kw,
+                p_load_kw=home_tick.load_kw,
+                p_pv_kw=home_tick.pv_kw,
+                p_charge_kw=real.p_charge_kw,
+                p_discharge_kw=real.p_discharge_kw,
+                p_stored_kw=stored,
+                p_spill_curtail_kw=real.p_spill_curtail_kw,
+                p_spill_tracking_kw=real.p_spill_tracking_kw,
+                soc_start_kwh=real.soc_start_kwh,
+                soc_end_kwh=real.soc_end_kwh,
+                path=plan.path,
+                gap=plan.gap,
+            )
+        )
+        self._row |= {
+            "total_import_kw": float(real.p_import_kw.sum()),
+            "total_export_kw": float(real.p_export_kw.sum()),
+            "stored_kw": float(stored.sum()),
+            "spilled_kw": float(spilled.sum()),
+            "homes_storing": int(np.count_nonzero(stored > COUNT_KW)),
+            "homes_spilling": int(np.count_nonzero(spilled > COUNT_KW)),
+            "soc_mean_pct": 100 * float(real.soc_end_kwh.sum()) / max(self._capacity_kwh, 1e-9),
+        }
+        self._messages(tick, span, request, solution)
+
+    def plant(self, reading: Reading) -> None:
+        """What the plant's meters read."""
+        self._row |= {
+            "plant_worst_line": reading.worst_line,
+            "plant_worst_line_pct": reading.worst_line_pct,
+            "plant_v_min_pu": reading.v_min_pu,
+            "plant_v_max_pu": reading.v_max_pu,
+            "plant_over_v_pu": reading.state.worst_over_v,
+        }
+
+    def close_tick(self, seconds: dict[str, float]) -> None:
+        """Finish the row of the tick."""
+        self._ticks.append(self._row)
+        empty = dict.fromkeys(TABLES["timings"], 0.0)
+        self._timings.append({**empty, "tick": self._row["tick"], **seconds})
+
+    def headline(self) -> str:
+        """One line on the last tick, for progress."""
+        r = self._ticks[-1]
+        return (
+            f"{r['time']:%H:%M} OES {r['total_oes_kw'] / 1e3:.2f} MW, curtailed {r['curtailed_kw']:.1f} kW "
+            f"({r['certified']}), worst cable {r['plant_worst_line_pct']:.2f} %, "
+            f"|v| {r['plant_v_min_pu']:.4f}-{r['plant_v_max_pu']:.4f} pu"
+        )
+
+    def _limits(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> None:
+        """Rows of the limits that bind, and of those broken at zero export."""
+        values, state, nominal = solution.values, solution.state, problem.values
+        names = problem.feeder.node_names[values.node]
+        band: list[dict[str, Any]] = []
+        sides = (("v_min", values.v_min_pu, nominal.v_min_pu), ("v_max", values.v_max_pu, nominal.v_max_pu))
+        for kind, limit, original in sides:
+            over = limit - state.v_pu if kind == "v_min" else state.v_pu - limit
+            for k in np.flatnonzero((over >= -BINDING_BAND_PU) | (limit != original)):
+                band.append(_limit(tick, kind, names[k], limit[k], state.v_pu[k], "pu", over[k], original[k]))
+        widened = values.i_max_a != nominal.i_max_a
+        for k in np.flatnonzero((state.over_i >= -BINDING_CURRENT) | widened):
+            band.append(
+                _limit(
+                    tick,
+                    "i_max",
+                    values.label[k],
+                    values.i_max_a[k],
+                    state.i_a[k],
+                    "A",
+                    state.over_i[k],
+                    nominal.i_max_a[k],
+                )
+            )
+        self._frames["limits"].append(table("limits", band))
+
+    def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
+        base = problem.feeder.v_base_v[1:]
+        before = run(problem.network, request)
+        limited = np.isin(np.arange(1, len(base) + 1), solution.values.node)
+        self._frames["nodes"].append(
+            columns_of(
+                "nodes",
+                tick=tick,
+                node=problem.feeder.node_names[1:],
+                limited=limited,
+                v_oes_pu=_pu(before.v[1:], base) if before.converged else np.nan,
+                v_aes_pu=_pu(solution.state.flow.v[1:], base),
+            )
+        )
+
+    def _messages(
+        self, tick: int, span: pd.DatetimeIndex, request: DmsRequest, solution: DmsSolution
+    ) -> None:
+        connections = self.placement.feeder[Connections].prosumer
+        number = pd.Series(connections).groupby(connections).cumcount().to_numpy()
+        common = {
+            "tick": tick,
+            "prosumer": connections,
+            "connection": number,
+            "seq": tick,
+            "mrid": [f"{name}/{tick}/{tick}" for name in connections],
+            "valid_from": span[0],
+            "valid_until": span[1],
+        }
+        asked = columns_of(
+            "messages",
+            kind="OES",
+            p_export_kw=request.p_export_kw,
+            p_import_kw=request.p_import_kw,
+            q_kvar=request.q_kvar,
+            p_curtail_kw=np.nan,
+            certified="",
+            **common,
+        )
+        granted = columns_of(
+            "messages",
+            kind="AES",
+            p_export_kw=solution.p_adjusted_kw,
+            p_import_kw=np.nan,
+            q_kvar=np.nan,
+            p_curtail_kw=solution.p_curtail_kw,
+            certified=solution.certificate.safe,
+            **common,
+        )
+        self._frames["messages"] += [asked, granted]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables with rows."""
+        found = {"ticks": table("ticks", self._ticks), "timings": table("timings", self._timings)}
+        for name, frames in self._frames.items():
+            filled = [frame for frame in frames if len(frame)]
+            if filled:
+                found[name] = pd.concat(filled, ignore_index=True)
+            elif name == "limits":
+                found[name] = table(name, [])
+        return found
+
+    def summary(self, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+        """Totals of the run: one flat record."""
+        ticks, timings = tables["ticks"], tables["timings"]
+        hours = self.scenario.clock.step_minutes / 60 if self.scenario.mode == "loop" else np.nan
+        return {
+            "name": self.scenario.name,
+            "mode": self.scenario.mode,
+            "norm": self.scenario.dms.norm,
+            "seed": self.scenario.seed,
+            "ticks": len(ticks),
+            "prosumers": len(self.placement.name),
+            "total_mw": float(ticks["total_oes_kw"].mean() / 1e3),
+            "curtailed_mw": float(ticks["curtailed_kw"].mean() / 1e3),
+            "largest_kw": float(ticks["largest_kw"].max()),
+            "homes": int(ticks["homes"].max()),
+            "curtailed_kwh": float(ticks["curtailed_kw"].sum() * hours),
+            "stored_kwh": float(ticks["stored_kw"].sum() * hours),
+            "spilled_kwh": float(ticks["spilled_kw"].sum() * hours),
+            "ticks_curtailed": int((ticks["curtailed_kw"] > COUNT_KW).sum()),
+            "ticks_binding": int((ticks["binding"] > 0).sum()),
+            "certified": int((ticks["certified"] != "no").sum()),
+            "relaxed": int((ticks["certified"] == "relaxed").sum()),
+            "iterations": int(ticks["iterations"].sum()),
+            "plant_worst_line_pct": float(ticks["plant_worst_line_pct"].max()),
+            "plant_v_min_pu": float(ticks["plant_v_min_pu"].min()),
+            "plant_v_max_pu": float(ticks["plant_v_max_pu"].max()),
+            "seconds": float(timings.drop(columns="tick").sum().sum()),
+            "dms_s": float(timings["dms_s"].mean()),
+        }
+
+
+def _limit(
+    tick: int, kind: str, element: Any, limit: float, value: float, unit: str, over: float, original: float
+) -> dict[str, Any]:
+    tolerance = BINDING_CURRENT if unit == "A" else BINDING_BAND_PU
+    return {
+        "tick": tick,
+        "kind": kind,
+        "element": str(element),
+        "limit": float(limit),
+        "value": float(value),
+        "unit": unit,
+        "binding": bool(over >= -tolerance),
+        "preexisting": bool(limit != original),
+        "original_limit": float(original),
+    }
+
+
+def _pu(v: Array, base: Array) -> Array:
+    found: Array = np.abs(v) / base
+    return found

@@ -1,0 +1,170 @@
+"""PNG plots of results: one function per picture, each saying what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import DateFormatter
+from matplotlib.figure import Figure
+
+from anoca.results import Results
+
+COLOURS = {"l1": "#1b6ca8", "l2": "#d1495b", "linf": "#66a182"}
+"""One colour per norm, the same in every picture."""
+BEFORE, AFTER, STORE, SPILL = "#d1495b", "#1b6ca8", "#66a182", "#edae49"
+
+
+def plot_results(results: Results) -> list[Path]:
+    """Every picture that a run's tables allow, into its folder."""
+    assert results.folder is not None
+    made = []
+    if "nodes" in results.tables:
+        made.append(save(voltage_profile(results), results.folder / "voltage_profile.png"))
+    made.append(save(curtailment_of_run(results), results.folder / "curtailment.png"))
+    if results.scenario["mode"] == "loop":
+        made.append(save(exports_over_time(results), results.folder / "exports.png"))
+    return made
+
+
+def voltage_profile(results: Results) -> Figure:
+    """Voltages of all limited nodes before and after, at the tick with most curtailment."""
+    ticks = results.tables["ticks"]
+    worst = ticks.iloc[int(ticks["curtailed_kw"].to_numpy().argmax())]
+    nodes = results.tables["nodes"]
+    nodes = nodes[(nodes["tick"] == worst["tick"]) & nodes["limited"]].sort_values("v_oes_pu")
+    limits = results.scenario["limits"]
+    figure, axes = _figure()
+    x = np.arange(len(nodes))
+    axes.plot(x, nodes["v_oes_pu"], ".", ms=2.5, color=BEFORE, label="requests, nothing curtailed")
+    axes.plot(x, nodes["v_aes_pu"], ".", ms=2.5, color=AFTER, label="adjusted set-points")
+    for key in ("v_min_pu", "v_max_pu"):
+        axes.axhline(limits[key], color="0.4", lw=0.8, ls="--")
+    spread = nodes[["v_oes_pu", "v_aes_pu"]]
+    low, high = spread.min().min(), spread.max().max()
+    margin = 0.1 * (high - low) + 1e-4
+    axes.set_ylim(
+        min(low - margin, limits["v_max_pu"] - 0.005), max(high + margin, limits["v_max_pu"] + 0.005)
+    )
+    axes.set_xlabel("nodes with a voltage band, sorted by voltage before")
+    axes.set_ylabel("|v|, pu")
+    when = f" at {worst['time']:%H:%M}" if results.scenario["mode"] == "loop" else ""
+    axes.set_title(f"{results.scenario['name']}: voltages before and after{when}")
+    axes.legend(markerscale=4, frameon=False)
+    return figure
+
+
+def curtailment_of_run(results: Results) -> Figure:
+    """Curtailment of every prosumer, largest first; in a loop the energy over the run."""
+    energy = results.scenario["mode"] == "loop"
+    hours = results.scenario["clock"]["step_minutes"] / 60 if energy else 1.0
+    cut = results.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].sum() * hours
+    norm = results.scenario["dms"]["norm"]
+    figure, axes = _figure()
+    _sorted_curve(axes, cut.to_numpy(), norm)
+    axes.set_ylabel("curtailed, kWh" if energy else "curtailed, kW")
+    axes.set_title(f"{results.scenario['name']}: curtailment per prosumer, norm {norm}")
+    return figure
+
+
+def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Curtailment per prosumer by norm: one panel per scenario, one sorted curve per norm, kW."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.6), layout="constrained")
+    axes = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
+    for axis, (name, by_norm) in zip(axes, panels.items(), strict=True):
+        for norm, cut in by_norm.items():
+            _sorted_curve(axis, np.asarray(cut), norm)
+        axis.set_title(name)
+        axis.legend(frameon=False)
+    axes[0].set_ylabel("curtailed, kW")
+    figure.suptitle(title)
+    return figure
+
+
+def _sorted_curve(axes: Axes, cut: Any, norm: str) -> None:
+    cut = np.sort(cut[cut > 1e-3])[::-1]
+    label = f"{norm}: {len(cut)} prosumers"
+    if len(cut):
+        axes.step(np.arange(1, len(cut) + 1), cut, where="mid", color=COLOURS.get(norm), label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        axes.plot([], [], color=COLOURS.get(norm), label=f"{norm}: nobody")
+    axes.set_xlabel("prosumers, most curtailed first")
+
+
+def exports_over_time(results: Results) -> Figure:
+    """Requests, grants and realised exports; what became of the curtailed power; the worst cable."""
+    ticks = results.tables["ticks"]
+    mpl.use("Agg")
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    when = _times(ticks)
+    top.plot(when, ticks["total_oes_kw"] / 1e3, ".-", color=BEFORE, label="requested (OES)")
+    top.plot(when, ticks["total_aes_kw"] / 1e3, ".-", color=AFTER, label="granted (AES)")
+    top.plot(when, ticks["total_export_kw"] / 1e3, ".--", color="0.4", lw=1, label="realised")
+    top.set_ylabel("export, MW")
+    top.legend(frameon=False)
+    top.set_title(f"{results.scenario['name']}: exports, norm {results.scenario['dms']['norm']}")
+    width = 0.8 * results.scenario["clock"]["step_minutes"] / (24 * 60)
+    middle.bar(when, ticks["stored_kw"], width=width, color=STORE, label="stored")
+    middle.bar(
+        when, ticks["spilled_kw"], width=width, bottom=ticks["stored_kw"], color=SPILL, label="spilled"
+    )
+    middle.set_ylabel("curtailed, kW")
+    middle.legend(frameon=False)
+    bottom.plot(when, ticks["plant_worst_line_pct"], ".-", color="0.3")
+    bottom.axhline(100, color=BEFORE, lw=0.8, ls="--")
+    bottom.set_ylabel("worst cable, % of rating")
+    bottom.set_xlabel("local time")
+    bottom.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    return figure
+
+
+def sweep_summary(table: pd.DataFrame, axes_keys: Sequence[str], title: str) -> Figure:
+    """Curtailment and peak of every run of a sweep, one dot per run, grouped by the first key."""
+    mpl.use("Agg")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    first, rest = axes_keys[0], list(axes_keys[1:])
+    groups = table[first].astype(str)
+    order = list(dict.fromkeys(groups))
+    series = table[rest[0]].astype(str) if rest else pd.Series([""] * len(table), index=table.index)
+    for k, name in enumerate(dict.fromkeys(series)):
+        mine = series == name
+        x = np.array([order.index(g) for g in groups[mine]]) + 0.15 * (k - (series.nunique() - 1) / 2)
+        colour = COLOURS.get(name, f"C{k}")
+        left.plot(x, table.loc[mine, "curtailed_mw"], "o", ms=5, alpha=0.7, color=colour, label=name or None)
+        right.plot(x, table.loc[mine, "largest_kw"], "o", ms=5, alpha=0.7, color=colour)
+    for axis, text in ((left, "curtailed, MW (mean over ticks)"), (right, "largest curtailment, kW")):
+        axis.set_xticks(range(len(order)), order, rotation=0 if len("".join(order)) < 40 else 20)
+        axis.set_xlabel(first)
+        axis.set_ylabel(text)
+    if rest:
+        left.legend(title=rest[0], frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def _times(ticks: pd.DataFrame) -> Any:
+    """Local wall-clock times that matplotlib shows as they are."""
+    return pd.DatetimeIndex(ticks["time"]).tz_localize(None).to_pydatetime()
+
+
+def _figure() -> tuple[Figure, Axes]:
+    mpl.use("Agg")
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    return figure, figure.subplots()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    return path

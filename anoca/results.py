@@ -1,0 +1,236 @@
+"""`Results`: the tables of a run, their columns, and the folder they are written to.
+
+`results/<name>/<hash>/` holds `scenario.toml` (resolved), `manifest.json`, the Parquet tables
+and, if asked for, plots. A run is written under a temporary name and renamed when whole, so a
+folder that exists is finished and nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anoca.config import SCHEMA_VERSION
+
+TABLES: dict[str, dict[str, str]] = {
+    "ticks": {
+        "tick": "number from 0",
+        "time": "start, local",
+        "norm": "norm of the curtailment",
+        "status": "outcome of the DMS, see dms.Status",
+        "method": "rung of the solve ladder that gave the answer",
+        "certified": "yes, relaxed or no: set-points checked by the independent power flow",
+        "total_oes_kw": "requested export of all prosumers",
+        "total_aes_kw": "granted export",
+        "curtailed_kw": "their difference",
+        "largest_kw": "largest curtailment of one prosumer",
+        "homes": "prosumers curtailed by more than 0.1 kW",
+        "binding": "limits that the set-points lie on",
+        "preexisting": "limits broken even at zero export",
+        "iterations": "of the interior point, 0 if a power flow decided",
+        "dms_worst_v_pu": "distance outside the band in the certificate, negative = margin",
+        "dms_worst_i_pct": "most loaded rated terminal in the certificate, percent of rating",
+        "total_import_kw": "realised import of all prosumers",
+        "total_export_kw": "realised export",
+        "stored_kw": "curtailed power that went into batteries (or was not discharged)",
+        "spilled_kw": "curtailed power that was spilled",
+        "homes_storing": "prosumers that stored more than 0.1 kW of it",
+        "homes_spilling": "prosumers that spilled more than 0.1 kW of it",
+        "soc_mean_pct": "state of charge of all batteries at the end, percent",
+        "plant_worst_line": "most loaded rated line conductor in the plant",
+        "plant_worst_line_pct": "its current in percent of the rating",
+        "plant_v_min_pu": "lowest voltage with a band in the plant",
+        "plant_v_max_pu": "highest voltage with a band in the plant",
+        "plant_over_v_pu": "distance outside the nominal band in the plant, negative = margin",
+    },
+    "prosumers": {
+        "tick": "number from 0",
+        "prosumer": "name",
+        "p_oes_kw": "requested export",
+        "p_ois_kw": "announced import",
+        "p_aes_kw": "granted export",
+        "p_curtail_kw": "requested less granted",
+        "p_planned_kw": "export planned again after the answer",
+        "p_export_kw": "realised export",
+        "p_import_kw": "realised import",
+        "p_load_kw": "realised load",
+        "p_pv_kw": "available PV",
+        "p_charge_kw": "battery charging, AC side",
+        "p_discharge_kw": "battery discharging, AC side",
+        "p_stored_kw": "curtailed power that went into the battery or was not discharged",
+        "p_spill_curtail_kw": "PV spilled because of the curtailment",
+        "p_spill_tracking_kw": "PV spilled to stay below the set-point when the forecast was wrong",
+        "soc_start_kwh": "battery energy at the start",
+        "soc_end_kwh": "battery energy at the end",
+        "path": "how the plan was found",
+        "gap": "relative optimality gap of the plan",
+    },
+    "messages": {
+        "tick": "number from 0",
+        "kind": "OES or AES",
+        "prosumer": "name",
+        "connection": "number from 0",
+        "seq": "sequence number",
+        "mrid": "identity; an AES repeats its OES's",
+        "valid_from": "start",
+        "valid_until": "end",
+        "p_export_kw": "requested or granted export",
+        "p_import_kw": "announced import",
+        "q_kvar": "reactive power injected",
+        "p_curtail_kw": "of an AES",
+        "certified": "of an AES",
+    },
+    "limits": {
+        "tick": "number from 0",
+        "kind": "v_min, v_max or i_max",
+        "element": "node or terminal",
+        "limit": "in force",
+        "value": "at the set-points",
+        "unit": "pu or A",
+        "binding": "value on the limit",
+        "preexisting": "broken at zero export, limit widened",
+        "original_limit": "before widening",
+    },
+    "nodes": {
+        "tick": "number from 0",
+        "node": "bus.phase",
+        "limited": "has a voltage band",
+        "v_oes_pu": "power flow at the requests, nothing curtailed",
+        "v_aes_pu": "power flow at the set-points",
+    },
+    "timings": {
+        "tick": "number from 0",
+        "hems_s": "all homes plan",
+        "dms_s": "screen, optimisation, certificate",
+        "respond_s": "all homes re-plan after the answer",
+        "plant_s": "power flow of the plant",
+    },
+}
+"""Every table and column; names of columns are units' suffixes of what they hold."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Tables of one run; `tables["ticks"]` and so on, columns as in `TABLES`."""
+
+    scenario: dict[str, Any]
+    provenance: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    summary: dict[str, Any]
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def is_certified(self) -> bool:
+        """Every published AES of the run is certified."""
+        return bool((self.tables["ticks"]["certified"] != "no").all())
+
+    def content_hash(self) -> str:
+        """Hash of the table contents, measured times left out: equal runs have equal hashes."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tables):
+            if name != "timings":
+                digest.update(name.encode())
+                digest.update(self.tables[name].to_csv(index=False, float_format="%.9g").encode())
+        return digest.hexdigest()[:16]
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with the declared columns, in order.
+
+    Raises  KeyError  a row has a column that is not declared, or lacks one
+    """
+    columns = list(TABLES[name])
+    if rows and set(rows[0]) != set(columns):
+        raise KeyError(f"table {name}: columns differ by {sorted(set(rows[0]) ^ set(columns))}")
+    return pd.DataFrame(rows, columns=columns)
+
+
+def columns_of(name: str, **arrays: Any) -> pd.DataFrame:
+    """Arrays (or scalars) as a table with the declared columns, in order.
+
+    Raises  KeyError  as `table`
+    """
+    if set(arrays) != set(TABLES[name]):
+        raise KeyError(f"table {name}: columns differ by {sorted(set(arrays) ^ set(TABLES[name]))}")
+    return pd.DataFrame({column: arrays[column] for column in TABLES[name]})
+
+
+def write(results: Results, folder: Path) -> Results:
+    """Write everything under a temporary name, then rename; an existing folder is left alone.
+
+    Returns  the results with their folder
+    Raises   FileExistsError  the folder is there already
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already")
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, frame in results.tables.items():
+        frame.to_parquet(partial / f"{name}.parquet", index=False)
+    (partial / "scenario.toml").write_text(to_toml(results.scenario), encoding="utf-8")
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "provenance": results.provenance,
+        "summary": results.summary,
+        "content_hash": results.content_hash(),
+        "columns": {name: TABLES[name] for name in results.tables},
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, default=_plain), encoding="utf-8")
+    partial.rename(folder)
+    return Results(results.scenario, results.provenance, results.tables, results.summary, folder)
+
+
+def read(folder: Path) -> Results:
+    """Read a finished run.
+
+    Raises  FileNotFoundError  there is no manifest
+    """
+    import tomllib
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    tables = {p.stem: pd.read_parquet(p) for p in sorted(folder.glob("*.parquet"))}
+    scenario = tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8"))
+    return Results(scenario, manifest["provenance"], tables, manifest["summary"], folder)
+
+
+def to_toml(data: dict[str, Any]) -> str:
+    """Plain data as TOML: scalars and lists first, then one section per dictionary."""
+    return "\n".join(_toml_section(data, "")) + "\n"
+
+
+def _toml_section(data: dict[str, Any], prefix: str) -> list[str]:
+    lines = [f"{_toml_key(k)} = {_toml_value(v)}" for k, v in data.items() if not isinstance(v, dict)]
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            path = f"{prefix}{_toml_key(key)}"
+            lines += ["", f"[{path}]", *_toml_section(value, f"{path}.")]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml_value(v) for v in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} does not go into the manifest")

@@ -1,0 +1,120 @@
+"""A run: a snapshot of one DMS solve, or the two stages in a loop through simulated time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pandas as pd
+import simpy
+
+from anoca.agents import Clock, Homes, Utility, prosumer, utility
+from anoca.config import Scenario
+from anoca.placement import Placement, load_feeder, place
+from anoca.plant import Plant
+from anoca.provenance import provenance
+from anoca.recorder import Recorder
+from anoca.results import Results
+from anoca.series import build_series
+from anoca.transport import SimpyTransport
+from dms import DmsProblem, IpoptOptions, reference, solve
+from dms import compile as compile_problem
+
+Progress = Callable[[int, int, str], None]
+"""Called after every tick with (done, of how many, what is worth saying)."""
+
+
+def simulate(scenario: Scenario, progress: Progress | None = None) -> Results:
+    """Run a scenario from start to end, in memory.
+
+    Raises  InputError  anything wrong with the scenario, before the first tick
+    """
+    feeder = load_feeder(scenario.feeder)
+    placement = place(scenario, feeder)
+    problem = build_problem(scenario, placement)
+    tell = progress or (lambda done, total, text: None)
+    recorder = Recorder(scenario, placement)
+    if scenario.mode == "snapshot":
+        _snapshot(scenario, placement, problem, recorder, tell)
+    else:
+        _loop(scenario, placement, problem, recorder, tell)
+    tables = recorder.tables()
+    return Results(scenario.resolved(), provenance(scenario), tables, recorder.summary(tables))
+
+
+def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
+    """The DMS problem of a scenario, stated by our own devices or by the Pyomo text."""
+    build = compile_problem if scenario.dms.backend == "ipopt" else reference.compile
+    return build(
+        placement.feeder,
+        norm=scenario.dms.norm,
+        limits=scenario.limits.limits(),
+        weights=scenario.prosumers.weights,
+        curtail_unit=scenario.prosumers.curtail_unit,
+    )
+
+
+def _snapshot(
+    scenario: Scenario, placement: Placement, problem: DmsProblem, recorder: Recorder, tell: Progress
+) -> None:
+    """One tick: every prosumer asks for percent x base kW, loads stand at base."""
+    behind = scenario.prosumers.export_rule == "behind_load"
+    request = problem.request(placement.p_request_kw, q_kvar=placement.q_kvar(net=not behind))
+    solution = solve(problem, request, options=IpoptOptions(max_iter=scenario.dms.max_iter))
+    recorder.dms(0, _start(scenario), problem, request, solution)
+    recorder.close_tick({"dms_s": solution.solve_s})
+    tell(1, 1, f"{solution.total_curtailed_kw:.1f} kW curtailed, {solution.method}")
+
+
+def _start(scenario: Scenario) -> pd.Timestamp:
+    return pd.Timestamp(scenario.clock.start).tz_localize(scenario.clock.timezone)
+
+
+def _loop(
+    scenario: Scenario, placement: Placement, problem: DmsProblem, recorder: Recorder, tell: Progress
+) -> None:
+    """Prosumers, utility and plant as processes in simulated time."""
+    series = build_series(scenario, placement)
+    homes = Homes(scenario, placement, series)
+    desk = Utility(scenario, problem, series)
+    plant_feeder = place(scenario, load_feeder(scenario.feeder, **scenario.plant.options)).feeder
+    plant = Plant(plant_feeder, scenario.limits.limits())
+    env = simpy.Environment()
+    clock = Clock(scenario.clock.ticks, scenario.clock.step_minutes * 60.0)
+    transport = SimpyTransport(env)
+    for name in placement.name:
+        env.process(prosumer(env, name, homes, transport, clock))
+    env.process(utility(env, desk, len(placement.name), transport, clock))
+
+    def live(tick: int) -> None:
+        home_tick = homes.live(tick)
+        began = time.perf_counter()
+        p_load, q_load = desk.plain_loads(tick)
+        reading = plant.step(
+            p_export_kw=home_tick.realised.p_export_kw,
+            p_import_kw=home_tick.realised.p_import_kw,
+            q_kvar=placement.q_kvar(series.load_scale[:, tick]),
+            p_load_kw=p_load,
+            q_load_kvar=q_load,
+        )
+        seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
+        solution = desk.last
+        assert solution is not None
+        recorder.dms(tick, series.times[tick], problem, desk.request, solution)
+        recorder.homes(tick, series.times[tick : tick + 2], desk.request, solution, home_tick)
+        recorder.plant(reading)
+        recorder.close_tick({**seconds, "dms_s": solution.solve_s})
+        tell(tick + 1, clock.ticks, recorder.headline())
+
+    env.process(_world(env, clock, live))
+    env.run()
+
+
+def _world(
+    env: simpy.Environment, clock: Clock, live: Callable[[int], None]
+) -> Generator[simpy.Event, Any, None]:
+    """The meter: when a tick is almost over, what was decided has happened."""
+    for tick in range(clock.ticks):
+        yield env.timeout(clock.meter_s(tick) - env.now)
+        live(tick)

@@ -1,0 +1,1 @@
+"""Studies: one file each, `Scenario -> table`; see `compare`, `sweep`, `reproduce`."""

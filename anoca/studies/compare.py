@@ -1,0 +1,61 @@
+"""Compare norms on one scenario: one table, one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anoca.config import Scenario
+from anoca.errors import InputError
+from anoca.report.plots import curtailment_by_norm, save
+from anoca.results import Results
+from anoca.runner import RESULTS, run
+from anoca.simulation import Progress
+from dms import NORMS
+
+
+def compare(
+    scenario: Scenario, norms: Sequence[str], out: Path = RESULTS, progress: Progress | None = None
+) -> tuple[pd.DataFrame, Path]:
+    """Run the scenario once per norm; runs that are done are read.
+
+    Returns  (table with one row per norm, path of the picture)
+    Raises   InputError  an unknown norm, or anything wrong with the scenario
+    """
+    if unknown := [n for n in norms if n not in NORMS]:
+        raise InputError(f"unknown norm {', '.join(map(repr, unknown))}; known: {', '.join(NORMS)}")
+    results = {norm: run(scenario.with_overrides({"dms.norm": norm}), out, progress) for norm in norms}
+    frame = pd.DataFrame([row(scenario.name, r) for r in results.values()])
+    cut = {
+        n: list(r.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].max()) for n, r in results.items()
+    }
+    picture = out / scenario.name / f"compare-{'-'.join(norms)}.png"
+    title = "largest curtailment per prosumer by norm"
+    save(curtailment_by_norm({scenario.name: cut}, title), picture)
+    frame.to_parquet(picture.with_suffix(".parquet"), index=False)
+    return frame, picture
+
+
+def row(case: str, results: Results) -> dict[str, Any]:
+    """One flat record of a run, the same columns in every table of runs."""
+    s = results.summary
+    ticks = results.tables["ticks"]
+    return {
+        "case": case,
+        "scenario": results.scenario["prosumers"].get("table1", results.scenario["name"]),
+        "norm": s["norm"],
+        "total_mw": s["total_mw"],
+        "curtailed_mw": s["curtailed_mw"],
+        "largest_kw": s["largest_kw"],
+        "homes": s["homes"],
+        "seconds": s["dms_s"],
+        "iterations": s["iterations"],
+        "method": ", ".join(dict.fromkeys(ticks["method"])),
+        "certified": f"{s['certified']} of {s['ticks']}",
+        "stored_kwh": s["stored_kwh"],
+        "spilled_kwh": s["spilled_kwh"],
+        "folder": str(results.folder),
+    }

@@ -1,0 +1,53 @@
+"""Home energy management of many prosumers: plan, answer the utility, live with what comes (ANOCA III-A).
+
+fleet = HemsFleet([Home("P1", Battery.powerwall2())], HemsConfig())
+plan = fleet.plan(load_kw, pv_kw, tariff)       # plan.p_export_kw is the OES
+dispatch = fleet.respond(aes_kw)                # AES <= OES from the utility
+realised = fleet.realise(load_kw, pv_kw)        # the SOC moves on
+"""
+
+from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
+from hems.config import HemsConfig
+from hems.errors import (
+    ConfigError,
+    HemsError,
+    HomeError,
+    SequenceError,
+    SeriesError,
+    SetpointError,
+    TariffError,
+    UncertifiedError,
+)
+from hems.fleet import HemsFleet
+from hems.forecast import Forecaster, ForecastNoise
+from hems.household import Battery, Home
+from hems.profiles import load_shape, pv_shape
+from hems.streams import Stream, generator
+from hems.tariff import Tariff, ny_like_tou
+
+__all__ = [
+    "Battery",
+    "ConfigError",
+    "DispatchBatch",
+    "ForecastNoise",
+    "Forecaster",
+    "HemsConfig",
+    "HemsError",
+    "HemsFleet",
+    "Home",
+    "HomeError",
+    "PlanBatch",
+    "PlanStatus",
+    "RealisedBatch",
+    "SequenceError",
+    "SeriesError",
+    "SetpointError",
+    "Stream",
+    "Tariff",
+    "TariffError",
+    "UncertifiedError",
+    "generator",
+    "load_shape",
+    "ny_like_tou",
+    "pv_shape",
+]

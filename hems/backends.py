@@ -1,0 +1,54 @@
+"""Which solver plans: each backend turns `Problems` into `Solutions`.
+
+A new method is one class with `solve` and one entry in `make_backend`. It may read the named blocks of
+`Problems` in any way; it decides battery power and spill, and `hems.certificate.complete` makes the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from hems.certificate import Solutions
+from hems.config import HemsConfig
+from hems.lp import LpBackend
+from hems.milp import MilpBackend
+from hems.model import Problems
+
+
+class Backend(Protocol):
+    """A method that plans all homes of a batch."""
+
+    def solve(self, problems: Problems) -> Solutions:
+        """Return a plan for every home, feasible for (1) with its binaries, and its certificate."""
+        ...
+
+
+class AutoBackend:
+    """The LP for all homes, and the MILP for those it did not certify."""
+
+    def __init__(self, config: HemsConfig) -> None:
+        self._lp = LpBackend(config)
+        self._milp = MilpBackend(config, everywhere=False)
+
+    def solve(self, problems: Problems) -> Solutions:
+        """Return certified plans; where both methods fail the better one, uncertified."""
+        solutions = self._lp.solve(problems)
+        failed = np.flatnonzero(~solutions.certified)
+        if failed.size:
+            solutions.put(failed, self._milp.solve(problems.take(failed)))
+        return solutions
+
+
+def make_backend(config: HemsConfig) -> Backend:
+    """Return the backend that `config` names."""
+    if config.backend == "lp":
+        return LpBackend(config)
+    if config.backend == "milp":
+        return MilpBackend(config, everywhere=True)
+    if config.backend == "pyomo":
+        from hems.reference import PyomoBackend  # slow to import, and only needed here
+
+        return PyomoBackend(config)
+    return AutoBackend(config)

@@ -1,0 +1,237 @@
+"""From a solver's point to a plan that satisfies (1), binaries included, and to proof that none is better.
+
+A plan is decided by the net battery power b = c - d and the spill s of each tick. `complete` rebuilds all
+else from them: one of c, d and one of gi, ge is zero, SOC and power balance hold to rounding. What it returns
+is therefore feasible for the MILP, and its cost, counted again from (1a), is an upper bound. The relaxation's
+dual value is a lower bound. Where both agree the plan is a global optimum of the MILP: this is the
+certificate, and no solver's status enters it.
+
+Rebuilding is free of charge whenever the relaxation is exact (pi >= pe, pi >= 0, PV may be spilled, one-sided
+terminal): netting gi and ge saves (pi - pe) >= 0 per kWh; netting c and d can only leave more energy in the
+battery; should that exceed e_max, charging is cut by the excess and what it took is not imported (saves pi)
+or spilled (it was PV). Outside these conditions the cost may rise, the certificate fails, and `hems.milp`
+has to decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hems.model import Problems
+
+Floats = NDArray[np.float64]
+Path = Literal["closed_form", "lp", "milp", "pyomo", "idle"]
+
+GAP_TOLERANCE = 1e-6
+"""Largest gap of a certified plan; HiGHS's own MILP runs have been seen to stop 1e-7 short."""
+_BOUND_TOLERANCE = 1e-9  # kWh by which the SOC may pass its bounds before it is repaired
+_FEASIBILITY_TOLERANCE = 1e-7  # kW or kWh by which a certified plan may pass any bound
+_PATH_DTYPE = "<U11"
+_DECIMALS = 9  # of the battery power and spill of tick 0, kW: takes the solver's rounding out of the OES
+
+
+@dataclass(frozen=True)
+class RawPlans:
+    """What a backend found, one row per home, to be filled in; NaN where it found nothing.
+
+    x                     (n, n_cols) points of the relaxation
+    lower_bound           (n,) $, of the optimal cost
+    oes_lo_kw, oes_hi_kw  (n,) least and largest export at tick 0 over all optimal plans
+    path                  which method found them
+    """
+
+    x: Floats
+    lower_bound: Floats
+    oes_lo_kw: Floats
+    oes_hi_kw: Floats
+    path: Path
+
+    @classmethod
+    def empty(cls, problems: Problems, *, path: Path) -> Self:
+        """Return room for the plans of all homes of `problems`."""
+        n = len(problems)
+        x = np.full((n, problems.structure.n_cols), np.nan)
+        lower_bound, oes_lo, oes_hi = np.full((3, n), np.nan)
+        return cls(x, lower_bound, oes_lo, oes_hi, path)
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Plans of n homes over T ticks, feasible for (1) with its binaries, and how good they are.
+
+    p_*_kw            (n, T) kW; p_import_kw includes import above the limit
+    soc_kwh           (n, T) kWh at the *ends* of the ticks
+    shortfall_kwh     (n,) missing at the end of the horizon; p_over_import_kw (n, T) above the limit
+    objective         (n,) $, (1a) of the plan; lower_bound (n,) $, of the best plan there is
+    feasible          (n,) the plan is a solver's and keeps every bound
+    oes_lo_kw, oes_hi_kw   (n,) equally cheap exports of tick 0, NaN when not computed
+    path              (n,) str, which method
+    """
+
+    p_import_kw: Floats
+    p_export_kw: Floats
+    p_charge_kw: Floats
+    p_discharge_kw: Floats
+    p_spill_kw: Floats
+    p_over_import_kw: Floats
+    soc_kwh: Floats
+    shortfall_kwh: Floats
+    objective: Floats
+    lower_bound: Floats
+    feasible: NDArray[np.bool_]
+    oes_lo_kw: Floats
+    oes_hi_kw: Floats
+    path: NDArray[np.str_]
+
+    @classmethod
+    def empty(cls, n: int, n_ticks: int) -> Self:
+        """Return room for the plans of n homes, to be filled by `put`."""
+        per_tick = {
+            name: np.zeros((n, n_ticks)) for name in cls.__dataclass_fields__ if name.startswith("p_")
+        }
+        per_home = {name: np.zeros(n) for name in ("shortfall_kwh", "objective", "lower_bound")}
+        band = {"oes_lo_kw": np.zeros(n), "oes_hi_kw": np.zeros(n)}
+        kind = {"feasible": np.zeros(n, dtype=bool), "path": np.full(n, "", dtype=_PATH_DTYPE)}
+        return cls(soc_kwh=np.zeros((n, n_ticks)), **per_tick, **per_home, **band, **kind)  # type: ignore[arg-type]
+
+    def copy(self) -> Solutions:
+        """Return a copy whose arrays are its own."""
+        return Solutions(**{name: values.copy() for name, values in vars(self).items()})
+
+    @property
+    def gap(self) -> Floats:
+        """(n,) (objective - lower bound) / max(1 $, |objective|), not below 0."""
+        return np.maximum(self.objective - self.lower_bound, 0.0) / np.maximum(1.0, np.abs(self.objective))
+
+    @property
+    def certified(self) -> NDArray[np.bool_]:
+        """(n,) the plan is feasible and proved to cost within GAP_TOLERANCE of the least possible."""
+        return self.feasible & (self.gap <= GAP_TOLERANCE)
+
+    def judged(self, lower_bound: Floats, *, path: Path) -> Solutions:
+        """Return the same plans held against another lower bound, found by another method."""
+        named = np.where(self.path == "idle", "idle", path).astype(_PATH_DTYPE)
+        return replace(self, lower_bound=lower_bound, path=named)
+
+    def put(self, rows: NDArray[np.intp], other: Solutions) -> None:
+        """Overwrite the homes numbered `rows` by those of `other`."""
+        for name, values in vars(self).items():
+            values[rows] = getattr(other, name)
+
+
+def complete(problems: Problems, raw: RawPlans) -> Solutions:
+    """Return the plans that `raw` decides, rebuilt to satisfy (1), with costs and certificates.
+
+    A home for which the backend found nothing gets the idle plan: battery off, PV exported up to the limit.
+    """
+    found = ~np.isnan(raw.x[:, 0])
+    x = np.where(found[:, None], raw.x, 0.0)
+    battery, spill = _decisions(problems, x)
+    _respect_soc(problems, battery, spill)
+    _respect_limits(problems, battery, spill)
+    return _solutions(problems, raw, battery=battery, spill=spill, found=found)
+
+
+def _decisions(problems: Problems, x: Floats) -> tuple[Floats, Floats]:
+    """Return net battery power (+ charging) and spill, (n, T) kW, inside their bounds."""
+    col = problems.structure.col
+    battery = x[:, col.p_charge_kw] - x[:, col.p_discharge_kw]
+    spill = x[:, col.p_spill_kw].copy()
+    battery[:, 0], spill[:, 0] = battery[:, 0].round(_DECIMALS), spill[:, 0].round(_DECIMALS)
+    battery = np.clip(battery, -problems.col_hi[:, col.p_discharge_kw], problems.col_hi[:, col.p_charge_kw])
+    return battery, np.clip(spill, 0.0, problems.col_hi[:, col.p_spill_kw])
+
+
+def _stored_kw(problems: Problems, battery: Floats) -> Floats:
+    """Return the rate of change of stored energy, kW: eta_c b when charging, b / eta_d when discharging."""
+    structure = problems.structure
+    return np.where(battery > 0.0, battery * structure.eta_charge, battery / structure.eta_discharge)
+
+
+def _soc(problems: Problems, battery: Floats) -> Floats:
+    """Return e_1 .. e_T by (1c), (n, T) kWh."""
+    stored = problems.structure.dt_h * _stored_kw(problems, battery)
+    return problems.soc_kwh[:, None] + np.cumsum(stored, axis=1)
+
+
+def _respect_soc(problems: Problems, battery: Floats, spill: Floats) -> None:
+    """Cut charging, in place, where netting c and d has left more energy than e_max allows."""
+    structure = problems.structure
+    soc_hi = problems.col_hi[:, structure.col.soc_kwh]
+    rows = np.flatnonzero((_soc(problems, battery) > soc_hi + _BOUND_TOLERANCE).any(axis=1))
+    if not rows.size:
+        return
+    part = problems.take(rows)
+    spill_hi, net_load = part.col_hi[:, structure.col.p_spill_kw], part.rhs[:, structure.row.balance]
+    soc = part.soc_kwh.copy()
+    for k in range(structure.n_ticks):
+        b = battery[rows, k]
+        soc += structure.dt_h * _stored_kw(part, b)
+        excess_kw = np.maximum(soc - soc_hi[rows, k], 0.0) / (structure.dt_h * structure.eta_charge)
+        cut = np.minimum(excess_kw, np.maximum(b, 0.0))
+        imported = np.maximum(net_load[:, k] + spill[rows, k] + b, 0.0)
+        battery[rows, k] = b - cut
+        spill[rows, k] += np.clip(cut - imported, 0.0, spill_hi[:, k] - spill[rows, k])
+        soc -= structure.dt_h * structure.eta_charge * cut
+
+
+def _respect_limits(problems: Problems, battery: Floats, spill: Floats) -> None:
+    """Bring the exchange with the grid inside its bounds, in place: by spill, then by the battery.
+
+    After a solver this moves rounding errors only; the idle plan is moved by what its export limit asks.
+    """
+    lo, hi, col = problems.col_lo, problems.col_hi, problems.structure.col
+    p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
+    # Nothing exchanged stays exactly nothing, although battery and spill have been rounded.
+    battery[:, 0] -= np.where(np.abs(p_import[:, 0]) < 10.0**-_DECIMALS, p_import[:, 0], 0.0)
+    p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
+    least = -hi[:, col.p_export_kw]
+    most = hi[:, col.p_import_kw] + hi[:, col.p_over_import_kw] - lo[:, col.p_export_kw]
+    below, above = np.maximum(least - p_import, 0.0), np.maximum(p_import - most, 0.0)
+    more_spill = np.minimum(below, hi[:, col.p_spill_kw] - spill)
+    less_spill = np.minimum(above, spill)
+    spill += more_spill - less_spill
+    battery += (below - more_spill) - (above - less_spill)
+
+
+def _solutions(
+    problems: Problems, raw: RawPlans, *, battery: Floats, spill: Floats, found: NDArray[np.bool_]
+) -> Solutions:
+    structure = problems.structure
+    col = structure.col
+    p_import = problems.rhs[:, structure.row.balance] + spill + battery
+    soc = _soc(problems, battery)
+    missing = problems.rhs[:, structure.row.terminal] - soc[:, -1:]
+    x = np.zeros_like(raw.x)
+    x[:, col.p_over_import_kw] = np.maximum(p_import - problems.col_hi[:, col.p_import_kw], 0.0)
+    x[:, col.p_import_kw] = np.maximum(p_import, 0.0) - x[:, col.p_over_import_kw]
+    x[:, col.p_export_kw] = np.maximum(-p_import, 0.0)
+    x[:, col.p_charge_kw] = np.maximum(battery, 0.0)
+    x[:, col.p_discharge_kw] = np.maximum(-battery, 0.0)
+    x[:, col.p_spill_kw] = spill
+    x[:, col.soc_kwh] = soc
+    x[:, col.shortfall_kwh] = np.maximum(missing, 0.0)
+    x[:, col.surplus_kwh] = np.maximum(-missing, 0.0)
+    objective = x @ problems.cost
+    lower = np.where(found, raw.lower_bound, -np.inf)
+    passed = np.maximum(problems.col_lo - x, x - problems.col_hi).max(axis=1)
+    return Solutions(
+        p_import_kw=x[:, col.p_import_kw] + x[:, col.p_over_import_kw],
+        p_export_kw=x[:, col.p_export_kw],
+        p_charge_kw=x[:, col.p_charge_kw],
+        p_discharge_kw=x[:, col.p_discharge_kw],
+        p_spill_kw=x[:, col.p_spill_kw],
+        p_over_import_kw=x[:, col.p_over_import_kw],
+        soc_kwh=soc,
+        shortfall_kwh=x[:, col.shortfall_kwh.start],
+        objective=objective,
+        lower_bound=lower,
+        feasible=found & (passed <= _FEASIBILITY_TOLERANCE),
+        oes_lo_kw=raw.oes_lo_kw,
+        oes_hi_kw=raw.oes_hi_kw,
+        path=np.where(found, raw.path, "idle").astype(_PATH_DTYPE),
+    )

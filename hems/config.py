@@ -1,0 +1,93 @@
+"""`HemsConfig`: the options of the home energy problem, with the paper's profile by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, Self, get_args
+
+from hems.errors import ConfigError
+
+Terminal = Literal["soft", "equality"]
+TieBreak = Literal["least_battery", "defer_export", "export_early"]
+BackendName = Literal["auto", "lp", "milp", "pyomo"]
+
+
+def check_choice(field: str, value: str, valid: Sequence[str]) -> None:
+    """Raise `ConfigError`, with the nearest valid name, when `value` is not one of `valid`."""
+    if value in valid:
+        return
+    near = difflib.get_close_matches(value, valid, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(f"{field}={value!r} is unknown: {hint}Valid are {', '.join(map(repr, valid))}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HemsConfig:
+    """Options of problem (1), shared by all homes of a fleet.
+
+    step_minutes            length dt of a tick, minutes
+    horizon                 T, ticks looked ahead (paper V-A: 96, that is 8 h)
+    soc_target              e*, fraction of the capacity, wanted at the end of the horizon
+    terminal                "soft": e_T >= e*, a shortfall is priced and reported.
+                            "equality": e_T = e* (paper IV-A); a deviation in either direction is priced,
+                            so that a home which cannot reach e* is reported and never infeasible
+    pv_spill                PV may be left unused. False (the paper) needs homes without export limit
+    tie_break               which of the equally cheap plans is *the* plan, see `hems.lp`
+    backend                 "auto" (LP with certificate, else MILP), "lp", "milp" or "pyomo"
+    wear_price_per_kwh      kappa >= 0, cost of one kWh through the battery, either way, AC side
+    shortfall_price_per_kwh rho, price of a kWh missing at the end; None: 10 max(pi + kappa) / eta_charge,
+                            at least 1 $/kWh, which is more than any plan can gain by missing it
+    compute_band            also compute [OES_lo, OES_hi], the equally cheap exports (two more LPs)
+    cap_when_uncurtailed    AES = OES is a set-point too: realised export stays below it
+    """
+
+    step_minutes: float = 5.0
+    horizon: int = 96
+    soc_target: float = 0.5
+    terminal: Terminal = "soft"
+    pv_spill: bool = True
+    tie_break: TieBreak = "least_battery"
+    backend: BackendName = "auto"
+    wear_price_per_kwh: float = 0.0
+    shortfall_price_per_kwh: float | None = None
+    compute_band: bool = False
+    cap_when_uncurtailed: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("terminal", self.terminal, get_args(Terminal))
+        check_choice("tie_break", self.tie_break, get_args(TieBreak))
+        check_choice("backend", self.backend, get_args(BackendName))
+        rho = self.shortfall_price_per_kwh
+        bounds = {
+            "step_minutes": (self.step_minutes, 0.0 < self.step_minutes < math.inf, "positive and finite"),
+            "horizon": (self.horizon, self.horizon >= 1, "at least 1"),
+            "soc_target": (self.soc_target, 0.0 <= self.soc_target <= 1.0, "between 0 and 1"),
+            "wear_price_per_kwh": (
+                self.wear_price_per_kwh,
+                0.0 <= self.wear_price_per_kwh < math.inf,
+                "finite and not negative",
+            ),
+            "shortfall_price_per_kwh": (rho, rho is None or 0.0 < rho < math.inf, "positive and finite"),
+        }
+        for field, (value, healthy, wanted) in bounds.items():
+            if not healthy:
+                raise ConfigError(f"{field}={value!r} must be {wanted}.")
+
+    @property
+    def dt_h(self) -> float:
+        """Length of a tick, hours."""
+        return self.step_minutes / 60.0
+
+    @classmethod
+    def paper(cls, **changes: object) -> Self:
+        """Return the paper's profile: end at exactly 50 %, no PV spill, no wear; `changes` win.
+
+        Raises ConfigError for an unknown option.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in changes:
+            check_choice("option", name, known)
+        return cls(**{"terminal": "equality", "pv_spill": False, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""What this package raises: one tree, all of it exported by `hems`.
+
+HemsError
+├── HomeError          a home or battery that cannot exist               (also ValueError)
+├── ConfigError        a setting with an unknown or impossible value     (also ValueError)
+├── TariffError        prices outside the assumption of the paper        (also ValueError)
+├── SeriesError        a load, PV or time series that cannot be used     (also ValueError)
+├── SetpointError      an AES outside [0, OES]                           (also ValueError)
+├── SequenceError      plan / respond / realise called out of order      (also RuntimeError)
+└── UncertifiedError   `raise_for_status()` on a plan without certificate (also RuntimeError)
+"""
+
+
+class HemsError(Exception):
+    """Root of everything that `hems` raises on purpose."""
+
+
+class HomeError(HemsError, ValueError):
+    """A home or its battery is described by impossible numbers."""
+
+
+class ConfigError(HemsError, ValueError):
+    """A setting has an unknown name or an impossible value."""
+
+
+class TariffError(HemsError, ValueError):
+    """Prices are malformed, or pay more for export than import costs."""
+
+
+class SeriesError(HemsError, ValueError):
+    """A time series has the wrong length, a NaN, a negative power or naive timestamps."""
+
+
+class SetpointError(HemsError, ValueError):
+    """An adjusted export setpoint is NaN, negative or above what the home asked for."""
+
+
+class SequenceError(HemsError, RuntimeError):
+    """A step of the tick was called before the step it depends on."""
+
+
+class UncertifiedError(HemsError, RuntimeError):
+    """A plan was asked to be optimal and some home has no certificate that it is."""

@@ -1,0 +1,151 @@
+"""What a prosumer has: a battery (or none) and a service connection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hems.checks import read_only
+from hems.errors import HomeError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Battery:
+    """A battery bank of `n_units` equal units; limits are on the AC side.
+
+    energy_kwh                   usable energy of one unit, kWh
+    p_charge_kw, p_discharge_kw  largest AC power of one unit in each direction, kW
+    eta_charge, eta_discharge    efficiency of each direction, in (0, 1]
+    soc_min, soc_max             band of the state of charge, fractions of the usable energy
+    n_units                      how many; a node that stands for many homes has many
+    """
+
+    energy_kwh: float
+    p_charge_kw: float
+    p_discharge_kw: float
+    eta_charge: float
+    eta_discharge: float
+    soc_min: float = 0.0
+    soc_max: float = 1.0
+    n_units: int = 1
+
+    @classmethod
+    def powerwall2(cls, n_units: int = 1) -> Self:
+        """Return Tesla Powerwall 2 units (paper IV-A): 13.5 kWh usable, 5 kW, 90 % round trip.
+
+        The data sheet gives the round trip only; it is split evenly, sqrt(0.9) each way.
+        """
+        eta = math.sqrt(0.9)
+        return cls(
+            energy_kwh=13.5,
+            p_charge_kw=5.0,
+            p_discharge_kw=5.0,
+            eta_charge=eta,
+            eta_discharge=eta,
+            n_units=n_units,
+        )
+
+    @property
+    def capacity_kwh(self) -> float:
+        """Usable energy of the bank, kWh."""
+        return self.energy_kwh * self.n_units
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the numbers, one sentence per field, none when all is well."""
+        positive = {"energy_kwh": self.energy_kwh}
+        powers = {"p_charge_kw": self.p_charge_kw, "p_discharge_kw": self.p_discharge_kw}
+        etas = {"eta_charge": self.eta_charge, "eta_discharge": self.eta_discharge}
+        found = [
+            f"{k}={v!r} must be positive and finite" for k, v in positive.items() if not 0 < v < math.inf
+        ]
+        found += [
+            f"{k}={v!r} must be finite and not negative" for k, v in powers.items() if not 0 <= v < math.inf
+        ]
+        found += [f"{k}={v!r} must be in (0, 1]" for k, v in etas.items() if not 0 < v <= 1]
+        if not 0 <= self.soc_min <= self.soc_max <= 1:
+            found.append(
+                f"soc_min={self.soc_min!r}, soc_max={self.soc_max!r} must satisfy 0 <= min <= max <= 1"
+            )
+        if self.n_units < 1 or self.n_units != int(self.n_units):
+            found.append(f"n_units={self.n_units!r} must be a whole number, at least 1")
+        return found
+
+
+@dataclass(frozen=True)
+class Home:
+    """One prosumer as its energy management system sees it.
+
+    name             unique in a fleet; random draws hang on it
+    battery          or None: a home with PV only
+    import_limit_kw  G, service limit; soft, since the load is what it is
+    export_limit_kw  X, static export limit; hard; 0 is legal
+
+    Raises HomeError naming the home and the field.
+    """
+
+    name: str
+    battery: Battery | None = None
+    import_limit_kw: float = math.inf
+    export_limit_kw: float = math.inf
+
+    def __post_init__(self) -> None:
+        found = [f"battery.{fault}" for fault in self.battery.faults()] if self.battery else []
+        if not self.name:
+            found.append("name must not be empty")
+        if not self.import_limit_kw > 0:
+            found.append(f"import_limit_kw={self.import_limit_kw!r} must be positive (inf: no limit)")
+        if not self.export_limit_kw >= 0:
+            found.append(f"export_limit_kw={self.export_limit_kw!r} must not be negative (inf: no limit)")
+        if found:
+            raise HomeError(f"Home {self.name!r}: {'; '.join(found)}.")
+
+
+@dataclass(frozen=True)
+class HomeArrays:
+    """The homes of a fleet as read-only arrays of shape (n,); a home without battery has zeros there."""
+
+    has_battery: NDArray[np.bool_]
+    p_charge_kw: Floats
+    p_discharge_kw: Floats
+    eta_charge: Floats
+    eta_discharge: Floats
+    capacity_kwh: Floats
+    soc_lo_kwh: Floats
+    soc_hi_kwh: Floats
+    import_limit_kw: Floats
+    export_limit_kw: Floats
+
+    @classmethod
+    def of(cls, homes: Sequence[Home]) -> Self:
+        """Collect the numbers of `homes`, powers and energies of all units together."""
+        absent = Battery(
+            energy_kwh=0.0, p_charge_kw=0.0, p_discharge_kw=0.0, eta_charge=1.0, eta_discharge=1.0
+        )
+        banks = [home.battery or absent for home in homes]
+
+        def column(values: list[float]) -> Floats:
+            return read_only(np.array(values, dtype=float))
+
+        return cls(
+            has_battery=read_only(np.array([home.battery is not None for home in homes], dtype=bool)),
+            p_charge_kw=column([b.p_charge_kw * b.n_units for b in banks]),
+            p_discharge_kw=column([b.p_discharge_kw * b.n_units for b in banks]),
+            eta_charge=column([b.eta_charge for b in banks]),
+            eta_discharge=column([b.eta_discharge for b in banks]),
+            capacity_kwh=column([b.capacity_kwh for b in banks]),
+            soc_lo_kwh=column([b.soc_min * b.capacity_kwh for b in banks]),
+            soc_hi_kwh=column([b.soc_max * b.capacity_kwh for b in banks]),
+            import_limit_kw=column([home.import_limit_kw for home in homes]),
+            export_limit_kw=column([home.export_limit_kw for home in homes]),
+        )
+
+    def take(self, rows: NDArray[np.intp]) -> HomeArrays:
+        """Return the homes numbered `rows`."""
+        return HomeArrays(**{name: read_only(values[rows]) for name, values in vars(self).items()})

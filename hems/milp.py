@@ -1,0 +1,166 @@
+"""(1) with its binaries in HiGHS, for the homes whose relaxation earned no certificate.
+
+Binaries are placed where (1) can need them and nowhere else:
+
+    z_k   charge or discharge   pi < 0 at k or later: only then can burning energy in the battery pay;
+                                every tick when PV may not be spilled or the terminal is an equality
+    zg_k  import or export      ticks where export pays more than import costs
+
+After the last tick with pi < 0 stored energy has a value >= 0 and the relaxation is exact. Should the
+certificate fail all the same, the home is solved again with both binaries at every tick.
+
+The solver yields a lower bound and a *pattern* (the values of the binaries). The pattern, as bounds on the
+relaxation, then goes through the LP of `hems.lp`, which computes the plan and breaks ties exactly; cost and
+gap are counted afresh from both. HiGHS may stop early and still say `Optimal`, so its status proves nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from hems.certificate import Solutions
+from hems.config import HemsConfig
+from hems.lp import LpBackend, goals, relaxation
+from hems.model import Problems
+
+Floats = NDArray[np.float64]
+Ticks = NDArray[np.intp]
+Sides = tuple[dict[int, float], dict[int, float]]
+
+_OPTIONS: dict[str, bool | int | float | str] = {
+    "output_flag": False,
+    "mip_rel_gap": 0.0,
+    "mip_abs_gap": 1e-9,
+    "mip_feasibility_tolerance": 1e-9,
+    "primal_feasibility_tolerance": 1e-9,
+    "dual_feasibility_tolerance": 1e-9,
+}
+_COST_SLACK = 1e-9  # in units of max(1 $, |cost|): what a tie-break may give away to rounding in the pattern
+
+
+class MilpBackend:
+    """Solve every home as a mixed integer programme; slow (tens of milliseconds a home) and general."""
+
+    def __init__(self, config: HemsConfig, *, everywhere: bool) -> None:
+        """Place binaries at every tick, or at those that need them only."""
+        self._config = config
+        self._everywhere = everywhere
+        # Patterns are compared by cost, not by export: a band over one pattern would not be the home's.
+        self._lp = LpBackend(replace(config, compute_band=False))
+
+    def solve(self, problems: Problems) -> Solutions:
+        """Return the canonical plan of each home with the MILP's own lower bound."""
+        every = np.arange(problems.structure.n_ticks)
+        battery, grid = (every, every) if self._everywhere else self._needed(problems)
+        solutions = self._with_binaries(problems, battery=battery, grid=grid)
+        again = np.flatnonzero(~solutions.certified)
+        if again.size and len(battery) + len(grid) < 2 * len(every):
+            solutions.put(again, self._with_binaries(problems.take(again), battery=every, grid=every))
+        return solutions
+
+    def _needed(self, problems: Problems) -> tuple[Ticks, Ticks]:
+        """Return the ticks that need z and those that need zg, all of them if none seems to."""
+        col = problems.structure.col
+        every = np.arange(problems.structure.n_ticks)
+        pi, pe = problems.cost[col.p_import_kw], -problems.cost[col.p_export_kw]
+        negative, grid = np.flatnonzero(pi < 0.0), np.flatnonzero(pe > pi)
+        if not self._config.pv_spill or self._config.terminal == "equality":
+            return every, grid
+        battery = every[: negative[-1] + 1] if negative.size else every[:0]
+        return (battery, grid) if len(battery) + len(grid) else (every, every)
+
+    def _with_binaries(self, problems: Problems, *, battery: Ticks, grid: Ticks) -> Solutions:
+        col_hi = problems.col_hi.copy()
+        lower = np.full(len(problems), -np.inf)
+        for i in range(len(problems)):
+            model = _BinaryModel(problems, i, battery=battery, grid=grid)
+            bound = model.minimise(problems.cost)
+            if bound is not None:
+                lower[i] = bound
+                for goal in goals(problems.structure).after_cost(self._config.tie_break):
+                    model.minimise(goal)
+                col_hi[i] = model.pattern_bounds()
+        return self._lp.solve(replace(problems, col_hi=col_hi)).judged(lower, path="milp")
+
+
+class _BinaryModel:
+    """The relaxation of one home plus binaries: z_k at the ticks `battery`, then zg_k at the ticks `grid`."""
+
+    def __init__(self, problems: Problems, i: int, *, battery: Ticks, grid: Ticks) -> None:
+        structure = problems.structure
+        self._col_hi = problems.col_hi[i]
+        self._first_binary = structure.n_cols
+        self._sides = [_charge_or_discharge(problems, i, int(k)) for k in battery]
+        self._sides += [_import_or_export(problems, i, int(k)) for k in grid]
+        self._columns = np.arange(structure.n_cols + len(self._sides), dtype=np.int32)
+        self._x: Floats | None = None
+        lp = relaxation(structure)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = problems.cost, problems.col_lo[i], problems.col_hi[i]
+        lp.row_lower_ = lp.row_upper_ = problems.rhs[i]
+        self._highs = highspy.Highs()
+        for option, value in _OPTIONS.items():
+            self._highs.setOptionValue(option, value)
+        self._highs.passModel(lp)
+        for z, (up, down) in enumerate(self._sides, start=self._first_binary):
+            self._highs.addCol(0.0, 0.0, 1.0, 0, np.array([], dtype=np.int32), np.array([]))
+            self._highs.changeColIntegrality(z, highspy.HighsVarType.kInteger)
+            for column, limit in up.items():  # x <= limit z
+                self._add_row(-np.inf, 0.0, {column: 1.0, z: -limit})
+            for column, limit in down.items():  # x <= limit (1 - z)
+                self._add_row(-np.inf, limit, {column: 1.0, z: limit})
+
+    def _add_row(self, lo: float, hi: float, row: dict[int, float]) -> None:
+        index, value = np.array(list(row), dtype=np.int32), np.array(list(row.values()))
+        self._highs.addRow(lo, hi, len(row), index, value)
+
+    def minimise(self, goal: Floats) -> float | None:
+        """Minimise `goal` (n_cols,) among the optima of the goals before; return its lower bound.
+
+        None, and the goal is passed over, when no solution is found.
+        """
+        goal = np.concatenate([goal, np.zeros(len(self._sides))])
+        self._highs.changeColsCost(len(self._columns), self._columns, goal)
+        self._highs.run()
+        found = self._highs.getInfo()
+        if found.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+            return None
+        self._x = np.array(self._highs.getSolution().col_value)
+        value = float(goal @ self._x)
+        used = np.flatnonzero(goal)
+        slack = _COST_SLACK * max(1.0, abs(value))
+        self._add_row(-np.inf, value + slack, dict(zip(used.tolist(), goal[used].tolist(), strict=True)))
+        return float(found.mip_dual_bound)
+
+    def pattern_bounds(self) -> Floats:
+        """Return the upper bounds (n_cols,) of the relaxation that fix the binaries at the solution found."""
+        col_hi = self._col_hi.copy()
+        if self._x is not None:
+            for (up, down), z in zip(self._sides, self._x[self._first_binary :], strict=True):
+                col_hi[list(down if z > 0.5 else up)] = 0.0
+        return col_hi
+
+
+def _charge_or_discharge(problems: Problems, i: int, k: int) -> Sides:
+    """Return (1e), (1f): columns open with z_k = 1, and those open with z_k = 0, with their limits."""
+    col, hi = problems.structure.col, problems.col_hi[i]
+    charge, discharge = col.p_charge_kw.start + k, col.p_discharge_kw.start + k
+    return {charge: hi[charge]}, {discharge: hi[discharge]}
+
+
+def _import_or_export(problems: Problems, i: int, k: int) -> Sides:
+    """Return (1h), as above for zg_k.
+
+    Where a limit is infinite, what the other powers of the tick can add up to is a valid one.
+    """
+    structure, hi = problems.structure, problems.col_hi[i]
+    col, net_load = structure.col, problems.rhs[i, structure.row.balance][k]
+    inward, over, outward = (
+        block.start + k for block in (col.p_import_kw, col.p_over_import_kw, col.p_export_kw)
+    )
+    most_in = max(net_load + hi[col.p_spill_kw][k], 0.0) + hi[col.p_charge_kw][k]
+    most_out = max(-net_load, 0.0) + hi[col.p_discharge_kw][k]
+    return {inward: min(hi[inward], most_in), over: hi[over]}, {outward: min(hi[outward], most_out)}

@@ -1,0 +1,173 @@
+"""Seeded synthetic day shapes: load per home, PV shared by a neighbourhood.
+
+Both are shapes: multiply them by a home's base load or by its clear-sky noon PV. Every local day is drawn
+as a whole and then cut, so that a shape does not depend on the window it is asked for; consecutive days
+are drawn apart and need not join smoothly at midnight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hems.checks import check_times, read_only
+from hems.config import check_choice
+from hems.errors import SeriesError
+from hems.solar import cos_zenith, haurwitz_w_per_m2
+from hems.streams import Stream, generator
+
+Floats = NDArray[np.float64]
+Sky = Literal["clear", "broken"]
+
+LATITUDE_NY, LONGITUDE_NY = 40.71, -74.0
+_NOON_H = (11.5, 13.5)  # the load shape averages 1 in this local time
+_SKY_NAME = "sky"  # one sky over all homes: its draws hang on this name
+
+
+def load_shape(names: Sequence[str], times: pd.DatetimeIndex, *, seed: int) -> Floats:
+    """Return the load of each home as a multiple of its load around noon.
+
+    shape = curve x exp(AR(1) noise) + spikes, divided by its mean over 11:30-13:30 of the same local day,
+    which is therefore exactly 1 for each home and day.
+
+    names    (n,) the draws of a home hang on its name
+    times    (T,) tz-aware starts of equal steps, on the clock grid that starts at local midnight
+    Returns  (n, T), >= 0, read-only
+    Raises   SeriesError: times naive, off the grid, or with steps that do not fit two hours
+    """
+
+    def one_home(name: str) -> Floats:
+        curve = _habits(generator(seed, Stream.LOAD_HABITS, name=name, tick=0))
+
+        def one_day(day: pd.DatetimeIndex) -> Floats:
+            rng = generator(seed, Stream.LOAD_DAY, name=name, tick=day[0].toordinal())
+            hour = _clock_hours(day)
+            raw = curve(hour) * np.exp(_ar1(rng, len(day), rho=0.9, sigma=0.15)) + _spikes(rng, day)
+            at_noon = (hour >= _NOON_H[0]) & (hour < _NOON_H[1])
+            return raw / raw[at_noon].mean()
+
+        return _by_day(times, one_day)
+
+    _check_grid(times)
+    return read_only(np.array([one_home(name) for name in names]).reshape(len(names), len(times)))
+
+
+def pv_shape(
+    times: pd.DatetimeIndex,
+    *,
+    seed: int,
+    sky: Sky = "clear",
+    latitude: float = LATITUDE_NY,
+    longitude: float = LONGITUDE_NY,
+) -> Floats:
+    """Return available PV as a share of the day's clear-sky peak, the same for a whole neighbourhood.
+
+    shape = Haurwitz clear sky at the middle of the step / its largest value of the local day x sky factor
+
+    times    (T,) tz-aware starts of equal steps, on the clock grid that starts at local midnight
+    sky      "clear": a factor of about .99, never above 1. "broken": a Markov chain of clear, broken and
+             overcast spells with AR(1) noise inside a spell, between .05 and 1
+    Returns  (T,) in [0, 1], read-only
+    Raises   SeriesError: times naive or off the grid; ConfigError: unknown sky
+    """
+    check_choice("sky", sky, get_args(Sky))
+    _check_grid(times)
+
+    def one_day(day: pd.DatetimeIndex) -> Floats:
+        cos_z = cos_zenith(day + (day[1] - day[0]) / 2, latitude=latitude, longitude=longitude)
+        clear = haurwitz_w_per_m2(cos_z)
+        rng = generator(seed, Stream.SKY, name=_SKY_NAME, tick=day[0].toordinal())
+        factor = _clear_factor(rng, len(day)) if sky == "clear" else _broken_factor(rng, day)
+        return clear / max(clear.max(), 1e-9) * factor
+
+    return read_only(_by_day(times, one_day))
+
+
+def _check_grid(times: pd.DatetimeIndex) -> None:
+    check_times(times)
+    if len(times) < 2:
+        raise SeriesError("times must hold at least two steps, so that their length is known.")
+    step = times[1] - times[0]
+    if (np.diff(times.asi8) != np.diff(times[:2].asi8)).any():
+        raise SeriesError(f"times must be equally spaced by {step}.")
+    if pd.Timedelta(minutes=30) % step != pd.Timedelta(0):
+        raise SeriesError(f"the step is {step}; it must divide 30 minutes.")
+    if (times[0] - times[0].normalize()) % step != pd.Timedelta(0):
+        raise SeriesError(f"times start at {times[0]}, which is not a whole number of steps after midnight.")
+
+
+def _by_day(times: pd.DatetimeIndex, one_day: Callable[[pd.DatetimeIndex], Floats]) -> Floats:
+    """Draw every local day touched by `times` as a whole; return the values at `times`.
+
+    A day has 23, 24 or 25 hours: its grid is counted in elapsed time from midnight to midnight.
+    """
+    step = times[1] - times[0]
+    midnights = times.normalize()
+    parts = []
+    for midnight in midnights.unique():
+        tomorrow = (midnight + pd.DateOffset(days=1)).normalize()
+        day = pd.date_range(midnight, tomorrow, freq=step, inclusive="left")
+        inside = times[midnights == midnight]
+        parts.append(one_day(day)[day.get_indexer(inside)])
+    return np.concatenate(parts)
+
+
+def _clock_hours(times: pd.DatetimeIndex) -> Floats:
+    """Return the local wall-clock time in hours, as people live by it on the days of a clock change too."""
+    return np.asarray(times.hour + times.minute / 60.0 + times.second / 3600.0, dtype=float)
+
+
+def _habits(rng: np.random.Generator) -> Callable[[Floats], Floats]:
+    """Return a home's own day curve: a base with bumps in the morning, around noon and in the evening."""
+    centre = np.array([7.5, 12.5, 19.5]) + rng.normal(0.0, 0.5, 3)
+    width = np.array([1.2, 2.5, 2.2]) * rng.uniform(0.8, 1.2, 3)
+    height = np.array([0.5, 0.4, 1.2]) * rng.uniform(0.6, 1.4, 3)
+
+    def curve(hour: Floats) -> Floats:
+        away = np.abs(hour[:, None] - centre)
+        away = np.minimum(away, 24.0 - away)  # the evening reaches past midnight
+        return np.asarray(0.45 + (height * np.exp(-0.5 * (away / width) ** 2)).sum(axis=1))
+
+    return curve
+
+
+def _ar1(rng: np.random.Generator, length: int, *, rho: float, sigma: float) -> Floats:
+    """Return stationary AR(1) noise with standard deviation `sigma`."""
+    shocks = rng.normal(0.0, sigma, length)
+    shocks[1:] *= np.sqrt(1.0 - rho**2)
+    for k in range(1, length):
+        shocks[k] += rho * shocks[k - 1]
+    return shocks
+
+
+def _spikes(rng: np.random.Generator, day: pd.DatetimeIndex) -> Floats:
+    """Return some six appliance runs of 5 to 30 minutes, between 6:00 and 23:00."""
+    step_min = (day[1] - day[0]) / pd.Timedelta(minutes=1)
+    load = np.zeros(len(day))
+    for _ in range(rng.poisson(6.0)):
+        first = int(rng.uniform(6.0, 23.0) * 60.0 / step_min)
+        load[first : first + max(1, round(rng.uniform(5.0, 30.0) / step_min))] += rng.uniform(0.2, 1.0)
+    return load
+
+
+def _clear_factor(rng: np.random.Generator, length: int) -> Floats:
+    return 1.0 - np.minimum(0.01 * np.abs(_ar1(rng, length, rho=0.95, sigma=1.0)), 0.05)
+
+
+def _broken_factor(rng: np.random.Generator, day: pd.DatetimeIndex) -> Floats:
+    """Return the clear-sky index of a day with passing clouds: spells of about half an hour."""
+    stay = np.exp(-(day[1] - day[0]) / pd.Timedelta(minutes=30))
+    mean, spread = np.array([0.95, 0.60, 0.25]), np.array([0.03, 0.20, 0.08])  # clear, broken, overcast
+    state = rng.integers(3)
+    states = np.empty(len(day), dtype=int)
+    for k, (moves, to) in enumerate(
+        zip(rng.random(len(day)) > stay, rng.integers(3, size=len(day)), strict=True)
+    ):
+        state = to if moves else state
+        states[k] = state
+    noise = _ar1(rng, len(day), rho=0.6, sigma=1.0)
+    return np.clip(mean[states] + spread[states] * noise, 0.05, 1.0)
