@@ -1,11 +1,12 @@
 """The solve ladder: which method next when one fails, and what is published in the end.
 
-    1 go_ahead    power flow with nothing curtailed keeps every limit
-    2 interior    Ipopt from the last tick's point, or from a power flow
-    3 zero_start  Ipopt from zero export
-    4 displaced   Ipopt from a displaced start
-    5 uniform_cap the mildest equal cap, by power flows alone: safe, not optimal
-    6 zero_export every export at zero; always an answer under preexisting = "relax"
+    go_ahead              power flow with nothing curtailed keeps every limit
+    interior_warm         Ipopt from the last tick's point
+    interior              Ipopt from the power flow of the requests
+    interior_zero_export  Ipopt from the power flow of zero export
+    interior_displaced    Ipopt from a displaced start
+    uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
+    zero_export           every export at zero; always an answer under preexisting = "relax"
 
 A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent.
 """
@@ -72,7 +73,7 @@ def solve(
         return _give_up(tick, Status.INFEASIBLE)
     if tick.relaxed and measure(problem.network, screen.flow, tick.values).within(0.0, 0.0):
         return _publish(tick, _no_curtailment(problem), "go_ahead")
-    for rung in (_warm, _from_power_flow, _from_zero_export, _displaced):
+    for rung in (_interior_warm, _interior, _interior_zero_export, _interior_displaced):
         point = rung(tick, warm, options)
         solution = None if point is None else _from_point(tick, point, rung.__name__.strip("_"))
         if solution is not None and solution.certificate.ok:
@@ -124,27 +125,28 @@ def _optimise(
     tick: _Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
 ) -> InteriorPoint:
     problem = tick.problem
-    largest = float((problem.weights * numbers.x_hi[problem.program.variables["p_curtail"].span]).max())
+    most = numbers.x_hi[problem.program.variables["p_curtail"].span]
+    largest = max(float((problem.weights * most).max()), 1e-9)
     # A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves
     # the total of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md).
     scale = (100.0 / largest) ** degree(problem.norm)
     return interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
 
 
-def _warm(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
+def _interior_warm(
+    tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
+) -> InteriorPoint | None:
     if warm is None or warm.point is None:
         return None
     numbers = tick.problem.at(tick.request, tick.values)
     return _optimise(tick, numbers, options, warm.point)
 
 
-def _from_power_flow(
-    tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
-) -> InteriorPoint | None:
+def _interior(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
     return _optimise(tick, _numbers(tick, 0.0), options)
 
 
-def _from_zero_export(
+def _interior_zero_export(
     tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
 ) -> InteriorPoint | None:
     numbers = tick.problem.at(tick.request, tick.values)
@@ -152,7 +154,9 @@ def _from_zero_export(
     return _optimise(tick, _numbers(tick, most), options)
 
 
-def _displaced(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
+def _interior_displaced(
+    tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
+) -> InteriorPoint | None:
     """A start off every symmetry: half the export, and every variable moved by up to 1 %."""
     numbers = tick.problem.at(tick.request, tick.values)
     most = numbers.x_hi[tick.problem.program.variables["p_curtail"].span]
@@ -208,7 +212,8 @@ def _publish(
     problem, request = tick.problem, tick.request
     curtail = np.minimum(request.units.split_kw(unit_curtail_kw), request.p_export_kw)
     adjusted = request.p_export_kw - curtail
-    cut = curtail > 0
+    cut = curtail >= ROUND_KW
+    adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
     adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
     adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
     claimed = _claimed_voltage(problem, point) if point is not None else None

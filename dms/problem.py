@@ -85,6 +85,8 @@ def compile(
     units = Units.of(feeder[Connections], curtail_unit)
     w = _weights(units, weights or {})
     values = LimitValues.resolve(feeder, limits)
+    if not len(units.name):
+        raise ValueError(f"feeder {feeder.name} has no connection, so there is nothing to curtail")
 
     b = Builder(feeder, units)
     b.add_voltages()
@@ -92,8 +94,7 @@ def compile(
         device.build(feeder, b)
     b.close_kcl()  # (2b)-(2e)
     apply_limits(values, b)  # (2j), (2m)
-    if len(units.name):
-        NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
+    NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
     return DmsProblem(feeder, norm, limits, w, units, values, b.finish())
 
 
