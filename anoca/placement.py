@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +16,9 @@ from feeders import Connections, Feeder, Loads, Switches, library
 from feeders.checks import check
 from feeders.table import Array
 from hems import Battery, Home
+
+KW_PER_HOME = 5.0
+"""Base load of one home: a node of 60 kW is an aggregate of 12, with the noise of 12."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,16 @@ class Placement:
     def homes(self) -> list[Home]:
         """The prosumers as the HEMS sees them, with ceil(base kW / battery_kw) Powerwall 2 each."""
         per_unit = self.section.battery_kw
+        units = homes_behind(self.base_kw, per_unit) if per_unit else np.zeros(len(self.name), dtype=int)
         return [
-            Home(name, Battery.powerwall2(n_units=math.ceil(kw / per_unit - 1e-9)) if per_unit else None)
-            for name, kw in zip(self.name, self.base_kw, strict=True)
+            Home(name, Battery.powerwall2(n_units=int(n)) if n else None)
+            for name, n in zip(self.name, units, strict=True)
         ]
+
+
+def homes_behind(base_kw: Array, kw_per_home: float = KW_PER_HOME) -> Array:
+    """Homes that a load of the feeder stands for, ceil(base kW / kW of a home), at least 1."""
+    return np.maximum(np.ceil(np.abs(base_kw) / kw_per_home - 1e-9), 1).astype(int)
 
 
 def load_feeder(section: FeederSection, **more: str | int | float | bool) -> Feeder:

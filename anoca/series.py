@@ -10,7 +10,7 @@ import pandas as pd
 
 from anoca.config import Scenario
 from anoca.errors import InputError
-from anoca.placement import Placement
+from anoca.placement import Placement, homes_behind
 from feeders import Loads
 from feeders.table import Array
 from hems import Tariff, load_shape, ny_like_tou, pv_shape
@@ -47,8 +47,8 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
     times = pd.date_range(start, periods=length, freq=f"{clock.step_minutes}min")
     names = list(placement.name)
     try:
-        shape = load_shape(names, times, seed=scenario.seed)
-        plain = load_shape(list(placement.feeder[Loads].name), times, seed=scenario.seed)
+        shape = _shape(names, placement.base_kw, times, scenario.seed)
+        plain = _shape(list(placement.feeder[Loads].name), placement.feeder[Loads].p_kw, times, scenario.seed)
         sun = pv_shape(times, seed=scenario.seed, sky=section.sky)
         tariff = _tariff(scenario, times)
     except HemsError as exc:
@@ -61,6 +61,10 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
     if section.pv_file is not None:
         pv = _from_file(section.pv_file, times, names, "PV")
     return Series(times, tariff, load, pv, shape, plain)
+
+
+def _shape(names: list[str], base_kw: Array, times: pd.DatetimeIndex, seed: int) -> Array:
+    return load_shape(names, times, seed=seed, n_homes=list(homes_behind(base_kw)))
 
 
 def _tariff(scenario: Scenario, times: pd.DatetimeIndex) -> Tariff:

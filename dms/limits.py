@@ -43,8 +43,13 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 <= self.v_min_pu < self.v_max_pu:
             raise ValueError(f"voltage band {self.v_min_pu} to {self.v_max_pu} pu is empty")
-        if not self.i_scale > 0 or (self.i_max_default_a is not None and not self.i_max_default_a > 0):
-            raise ValueError("i_scale and i_max_default_a must be positive")
+        for name in ("band_up_to_kv", "i_scale", "i_max_default_a"):
+            value = getattr(self, name)
+            whole = name == "band_up_to_kv" or value is None or np.isfinite(value)
+            if value is not None and not (value > 0 and whole):
+                raise ValueError(f"{name} = {value} must be positive and finite")
+        if self.preexisting not in get_args(OnPreexisting):
+            raise ValueError(f"preexisting = {self.preexisting!r} is not 'relax' or 'strict'")
 
     def describe(self) -> str:
         """One line for tables and plots."""

@@ -83,14 +83,13 @@ class DmsRequest:
     units: Units
 
     def __post_init__(self) -> None:
-        n = len(self.units.of_connection)
+        n, n_loads = len(self.units.of_connection), np.size(self.p_load_kw)
         for name in ("p_export_kw", "p_import_kw", "q_kvar", "p_load_kw", "q_load_kvar"):
             value = np.array(getattr(self, name), dtype=float)
             bad = ~np.isfinite(value)
             if name in ("p_export_kw", "p_import_kw"):
                 bad |= value < 0
-            if name in ("p_export_kw", "p_import_kw", "q_kvar") and len(value) != n:
-                raise ValueError(f"{name}: {len(value)} values for {n} connections")
+            _check_length(name, value, *((n_loads, "loads") if "load" in name else (n, "connections")))
             if bad.any():
                 k = int(np.flatnonzero(bad)[0])
                 who = self.units.connection_label[k] if "load" not in name else f"load row {k}"
@@ -113,7 +112,9 @@ class DmsRequest:
             "q_load_kvar": loads.q_kvar,
             "units": Units.of(connections),
         }
-        return DmsRequest(p_export_kw=p_export_kw, **{**values, **given})  # type: ignore[arg-type]
+        request = DmsRequest(p_export_kw=p_export_kw, **{**values, **given})  # type: ignore[arg-type]
+        _check_length("p_load_kw", request.p_load_kw, len(loads), "loads")
+        return request
 
     def without_export(self) -> DmsRequest:
         """The same tick with every prosumer at zero export."""
@@ -124,3 +125,8 @@ class DmsRequest:
         return DmsRequest(
             p_export_kw, self.p_import_kw, self.q_kvar, self.p_load_kw, self.q_load_kvar, self.units
         )
+
+
+def _check_length(name: str, value: Array, n: int, what: str) -> None:
+    if value.shape != (n,):
+        raise ValueError(f"{name}: {value.size} values for {n} {what}; give one each, in a row")

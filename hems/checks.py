@@ -33,10 +33,10 @@ def check_times(times: pd.DatetimeIndex) -> None:
         raise SeriesError("times must increase strictly.")
 
 
-def check_powers(
+def check_series(
     column: str, values: ArrayLike, *, names: Sequence[str], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Return `values` as a read-only copy of `shape`, powers in kW, finite and not negative.
+    """Return `values` as a read-only copy of `shape`, all finite and not negative.
 
     column  name of the series, for the message
     names   names of the homes, one per row
@@ -52,7 +52,7 @@ def check_powers(
         first = tuple(np.argwhere(wrong)[0])
         where = f"home {names[first[0]]!r}" + (f", tick {first[1]}" if len(shape) == 2 else "")
         raise SeriesError(
-            f"{column} of {where} is {array[first]}; powers must be finite and not negative "
+            f"{column} of {where} is {array[first]}; it must be finite and not negative "
             f"({int(wrong.sum())} such value(s) in all)."
         )
     return read_only(array)

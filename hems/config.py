@@ -41,6 +41,8 @@ class HemsConfig:
     shortfall_price_per_kwh rho, price of a kWh missing at the end; None: 10 max(pi + kappa) / eta_charge,
                             at least 1 $/kWh, which is more than any plan can gain by missing it
     compute_band            also compute [OES_lo, OES_hi], the equally cheap exports (two more LPs)
+    milp_max_nodes          branch-and-bound nodes per MILP; a home that needs more is reported uncertified with
+                            its gap, or keeps the best tie-break found
     cap_when_uncurtailed    AES = OES is a set-point too: realised export stays below it
     """
 
@@ -54,6 +56,7 @@ class HemsConfig:
     wear_price_per_kwh: float = 0.0
     shortfall_price_per_kwh: float | None = None
     compute_band: bool = False
+    milp_max_nodes: int = 10_000
     cap_when_uncurtailed: bool = True
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class HemsConfig:
         bounds = {
             "step_minutes": (self.step_minutes, 0.0 < self.step_minutes < math.inf, "positive and finite"),
             "horizon": (self.horizon, self.horizon >= 1, "at least 1"),
+            "milp_max_nodes": (self.milp_max_nodes, self.milp_max_nodes >= 1, "at least 1"),
             "soc_target": (self.soc_target, 0.0 <= self.soc_target <= 1.0, "between 0 and 1"),
             "wear_price_per_kwh": (
                 self.wear_price_per_kwh,

@@ -8,6 +8,7 @@ realise  load and PV as they came      -> what happened; the SOC moves on
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from hems.backends import Backend, make_backend
 from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
 from hems.certificate import Solutions
-from hems.checks import check_powers
+from hems.checks import check_series
 from hems.closed_form import ClosedFormBackend
 from hems.config import HemsConfig
 from hems.errors import ConfigError, HomeError, SequenceError, SeriesError, SetpointError, TariffError
@@ -63,8 +64,8 @@ class HemsFleet:
         self.names = tuple(home.name for home in homes)
         _check_homes(self.homes, self.config)
         self._arrays = HomeArrays.of(self.homes)
-        start = self.config.soc_target if soc_start is None else soc_start
-        self.soc_kwh = np.broadcast_to(np.asarray(start, dtype=float), len(homes)) * self._arrays.capacity_kwh
+        start = np.asarray(self.config.soc_target if soc_start is None else soc_start, dtype=float)
+        self.soc_kwh = start * self._arrays.capacity_kwh
         self._groups = self._make_groups()
         self._window: Window | None = None
         self._problems: list[Problems] = []
@@ -94,7 +95,7 @@ class HemsFleet:
 
     @soc_kwh.setter
     def soc_kwh(self, value: ArrayLike) -> None:
-        soc = check_powers("soc_kwh", value, names=self.names, shape=(len(self.names),))
+        soc = check_series("soc_kwh", value, names=self.names, shape=(len(self.names),))
         homes = self._arrays
         outside = np.maximum(homes.soc_lo_kwh - soc, soc - homes.soc_hi_kwh)
         if soc[~homes.has_battery].any():
@@ -116,8 +117,8 @@ class HemsFleet:
         Raises          SeriesError, TariffError naming home, column and tick
         """
         shape = (len(self.homes), self.config.horizon)
-        load = check_powers("load_kw", load_kw, names=self.names, shape=shape)
-        pv = check_powers("pv_kw", pv_kw, names=self.names, shape=shape)
+        load = check_series("load_kw", load_kw, names=self.names, shape=shape)
+        pv = check_series("pv_kw", pv_kw, names=self.names, shape=shape)
         self._check_tariff(tariff)
         self._window = window = Window(load, pv, tariff)
         self._dispatch = None
@@ -233,8 +234,8 @@ class HemsFleet:
                 "realise() needs the set-points of this tick: call plan() and respond() first."
             )
         names, shape = self.names, (len(self.homes),)
-        load = check_powers("load_kw", load_kw, names=names, shape=shape)
-        pv = check_powers("pv_kw", pv_kw, names=names, shape=shape)
+        load = check_series("load_kw", load_kw, names=names, shape=shape)
+        pv = check_series("pv_kw", pv_kw, names=names, shape=shape)
         dispatch, tariff, dt_h = self._dispatch, self._window.tariff, self.config.dt_h
         bound = dispatch.curtailed | self.config.cap_when_uncurtailed
         hold = SetPoints(
@@ -302,8 +303,7 @@ class HemsFleet:
 def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:
     if not homes:
         raise HomeError("a fleet needs at least one home.")
-    names = [home.name for home in homes]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(home.name for home in homes).items() if count > 1]
     if twice:
         raise HomeError(f"names must be distinct; used more than once: {', '.join(map(repr, twice[:10]))}.")
     for home in homes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.checks import check_powers, read_only
+from hems.checks import check_series, read_only
 from hems.errors import ConfigError
 from hems.streams import Stream, generator
 
@@ -60,13 +60,13 @@ class Forecaster:
         true_kw  (n, T) kW, the same horizon
         Raises   SeriesError for a NaN or negative value
         """
-        true = check_powers("true load_kw", true_kw, names=names, shape=(len(names), np.shape(true_kw)[-1]))
+        true = check_series("true load_kw", true_kw, names=names, shape=(len(names), np.shape(true_kw)[-1]))
         sigma = self._sigma(true.shape[1], self.noise.sigma_load, nowcast=self.noise.sigma_load_nowcast)
         return read_only(true * self._factors(sigma, Stream.FORECAST_LOAD, names=names, tick=tick))
 
     def pv_kw(self, true_kw: Floats, *, names: Sequence[str], tick: int) -> Floats:
         """Return believed *available* PV (n, T), kW; as `load_kw`, and zero wherever the truth is."""
-        true = check_powers("true pv_kw", true_kw, names=names, shape=(len(names), np.shape(true_kw)[-1]))
+        true = check_series("true pv_kw", true_kw, names=names, shape=(len(names), np.shape(true_kw)[-1]))
         sigma = self._sigma(true.shape[1], self.noise.sigma_pv, nowcast=self.noise.sigma_pv_nowcast)
         return read_only(true * self._factors(sigma, Stream.FORECAST_PV, names=names, tick=tick))
 

@@ -76,8 +76,9 @@ class MilpBackend:
     def _with_binaries(self, problems: Problems, *, battery: Ticks, grid: Ticks) -> Solutions:
         col_hi = problems.col_hi.copy()
         lower = np.full(len(problems), -np.inf)
+        max_nodes = self._config.milp_max_nodes
         for i in range(len(problems)):
-            model = _BinaryModel(problems, i, battery=battery, grid=grid)
+            model = _BinaryModel(problems, i, battery=battery, grid=grid, max_nodes=max_nodes)
             bound = model.minimise(problems.cost)
             if bound is not None:
                 lower[i] = bound
@@ -90,7 +91,7 @@ class MilpBackend:
 class _BinaryModel:
     """The relaxation of one home plus binaries: z_k at the ticks `battery`, then zg_k at the ticks `grid`."""
 
-    def __init__(self, problems: Problems, i: int, *, battery: Ticks, grid: Ticks) -> None:
+    def __init__(self, problems: Problems, i: int, *, battery: Ticks, grid: Ticks, max_nodes: int) -> None:
         structure = problems.structure
         self._col_hi = problems.col_hi[i]
         self._first_binary = structure.n_cols
@@ -102,7 +103,7 @@ class _BinaryModel:
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = problems.cost, problems.col_lo[i], problems.col_hi[i]
         lp.row_lower_ = lp.row_upper_ = problems.rhs[i]
         self._highs = highspy.Highs()
-        for option, value in _OPTIONS.items():
+        for option, value in (_OPTIONS | {"mip_max_nodes": max_nodes}).items():
             self._highs.setOptionValue(option, value)
         self._highs.passModel(lp)
         for z, (up, down) in enumerate(self._sides, start=self._first_binary):
@@ -123,17 +124,19 @@ class _BinaryModel:
         None, and the goal is passed over, when no solution is found.
         """
         goal = np.concatenate([goal, np.zeros(len(self._sides))])
-        self._highs.changeColsCost(len(self._columns), self._columns, goal)
-        self._highs.run()
-        found = self._highs.getInfo()
-        if found.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-            return None
-        self._x = np.array(self._highs.getSolution().col_value)
-        value = float(goal @ self._x)
-        used = np.flatnonzero(goal)
-        slack = _COST_SLACK * max(1.0, abs(value))
-        self._add_row(-np.inf, value + slack, dict(zip(used.tolist(), goal[used].tolist(), strict=True)))
-        return float(found.mip_dual_bound)
+        bound = 0.0
+        if self._x is None or (goal < 0.0).any() or goal @ self._x > _COST_SLACK:
+            self._highs.changeColsCost(len(self._columns), self._columns, goal)
+            self._highs.run()
+            found = self._highs.getInfo()
+            if found.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+                return None
+            bound = float(found.mip_dual_bound)
+            self._x = np.array(self._highs.getSolution().col_value)
+        value, used = float(goal @ self._x), np.flatnonzero(goal)
+        row = dict(zip(used.tolist(), goal[used].tolist(), strict=True))
+        self._add_row(-np.inf, value + _COST_SLACK * max(1.0, abs(value)), row)
+        return bound
 
     def pattern_bounds(self) -> Floats:
         """Return the upper bounds (n_cols,) of the relaxation that fix the binaries at the solution found."""

@@ -28,32 +28,41 @@ _NOON_H = (11.5, 13.5)  # the load shape averages 1 in this local time
 _SKY_NAME = "sky"  # one sky over all homes: its draws hang on this name
 
 
-def load_shape(names: Sequence[str], times: pd.DatetimeIndex, *, seed: int) -> Floats:
-    """Return the load of each home as a multiple of its load around noon.
+def load_shape(
+    names: Sequence[str], times: pd.DatetimeIndex, *, seed: int, n_homes: Sequence[int] | None = None
+) -> Floats:
+    """Return the load of each prosumer as a multiple of its load around noon.
 
-    shape = curve x exp(AR(1) noise) + spikes, divided by its mean over 11:30-13:30 of the same local day,
-    which is therefore exactly 1 for each home and day.
+    shape = curve x exp(AR(1) noise / sqrt(k)) + spikes of k homes / k, divided by its mean over
+    11:30-13:30 of the same local day, which is therefore exactly 1 for each prosumer and day.
+    A prosumer that stands for k homes is smoother than one home: their noise averages out.
 
-    names    (n,) the draws of a home hang on its name
+    names    (n,) the draws of a prosumer hang on its name
+    n_homes  (n,) k, homes behind each name; None: one each
     times    (T,) tz-aware starts of equal steps, on the clock grid that starts at local midnight
     Returns  (n, T), >= 0, read-only
-    Raises   SeriesError: times naive, off the grid, or with steps that do not fit two hours
+    Raises   SeriesError: times naive, off the grid, or with steps that do not fit two hours; bad n_homes
     """
 
-    def one_home(name: str) -> Floats:
+    def one_prosumer(name: str, homes: int) -> Floats:
         curve = _habits(generator(seed, Stream.LOAD_HABITS, name=name, tick=0))
 
         def one_day(day: pd.DatetimeIndex) -> Floats:
             rng = generator(seed, Stream.LOAD_DAY, name=name, tick=day[0].toordinal())
             hour = _clock_hours(day)
-            raw = curve(hour) * np.exp(_ar1(rng, len(day), rho=0.9, sigma=0.15)) + _spikes(rng, day)
+            noise = _ar1(rng, len(day), rho=0.9, sigma=0.15 / np.sqrt(homes))
+            raw = curve(hour) * np.exp(noise) + _spikes(rng, day, homes=homes)
             at_noon = (hour >= _NOON_H[0]) & (hour < _NOON_H[1])
             return raw / raw[at_noon].mean()
 
         return _by_day(times, one_day)
 
     _check_grid(times)
-    return read_only(np.array([one_home(name) for name in names]).reshape(len(names), len(times)))
+    homes = np.ones(len(names), dtype=int) if n_homes is None else np.asarray(n_homes)
+    if len(homes) != len(names) or (homes < 1).any():
+        raise SeriesError(f"n_homes must be {len(names)} whole numbers, at least 1 each.")
+    shapes = [one_prosumer(name, int(k)) for name, k in zip(names, homes, strict=True)]
+    return read_only(np.array(shapes).reshape(len(names), len(times)))
 
 
 def pv_shape(
@@ -144,14 +153,17 @@ def _ar1(rng: np.random.Generator, length: int, *, rho: float, sigma: float) -> 
     return shocks
 
 
-def _spikes(rng: np.random.Generator, day: pd.DatetimeIndex) -> Floats:
-    """Return some six appliance runs of 5 to 30 minutes, between 6:00 and 23:00."""
+def _spikes(rng: np.random.Generator, day: pd.DatetimeIndex, *, homes: int) -> Floats:
+    """Return some six appliance runs a home of 5 to 30 minutes, between 6:00 and 23:00; mean of the homes."""
     step_min = (day[1] - day[0]) / pd.Timedelta(minutes=1)
-    load = np.zeros(len(day))
-    for _ in range(rng.poisson(6.0)):
-        first = int(rng.uniform(6.0, 23.0) * 60.0 / step_min)
-        load[first : first + max(1, round(rng.uniform(5.0, 30.0) / step_min))] += rng.uniform(0.2, 1.0)
-    return load
+    runs = rng.poisson(6.0 * homes)
+    first = (rng.uniform(6.0, 23.0, runs) * 60.0 / step_min).astype(int)
+    last = first + np.maximum(1, np.round(rng.uniform(5.0, 30.0, runs) / step_min)).astype(int)
+    height = rng.uniform(0.2, 1.0, runs)
+    steps = np.zeros(len(day) + 1)
+    np.add.at(steps, np.minimum(first, len(day)), height)
+    np.add.at(steps, np.minimum(last, len(day)), -height)
+    return np.maximum(np.cumsum(steps[:-1]), 0.0) / homes
 
 
 def _clear_factor(rng: np.random.Generator, length: int) -> Floats:

@@ -17,6 +17,7 @@ from anoca.results import Results
 
 COLOURS = {"l1": "#1b6ca8", "l2": "#d1495b", "linf": "#66a182"}
 """One colour per norm, the same in every picture."""
+COUNT_KW = 0.1
 BEFORE, AFTER, STORE, SPILL = "#d1495b", "#1b6ca8", "#66a182", "#edae49"
 
 
@@ -33,13 +34,14 @@ def plot_results(results: Results) -> list[Path]:
 
 
 def voltage_profile(results: Results) -> Figure:
-    """Voltages of all limited nodes before and after, at the tick with most curtailment."""
+    """Voltages of all limited nodes before and after, and their change, at the tick with most curtailment."""
     ticks = results.tables["ticks"]
     worst = ticks.iloc[int(ticks["curtailed_kw"].to_numpy().argmax())]
     nodes = results.tables["nodes"]
     nodes = nodes[(nodes["tick"] == worst["tick"]) & nodes["limited"]].sort_values("v_oes_pu")
     limits = results.scenario["limits"]
-    figure, axes = _figure()
+    figure = _blank((8, 5.5))
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     x = np.arange(len(nodes))
     axes.plot(x, nodes["v_oes_pu"], ".", ms=2.5, color=BEFORE, label="requests, nothing curtailed")
     axes.plot(x, nodes["v_aes_pu"], ".", ms=2.5, color=AFTER, label="adjusted set-points")
@@ -47,16 +49,19 @@ def voltage_profile(results: Results) -> Figure:
         axes.axhline(limits[key], color="0.4", lw=0.8, ls="--")
     spread = nodes[["v_oes_pu", "v_aes_pu"]]
     low, high = spread.min().min(), spread.max().max()
-    margin = 0.1 * (high - low) + 1e-4
-    axes.set_ylim(
-        min(low - margin, limits["v_max_pu"] - 0.005), max(high + margin, limits["v_max_pu"] + 0.005)
-    )
-    axes.set_xlabel("nodes with a voltage band, sorted by voltage before")
+    axes.set_ylim(min(low, limits["v_max_pu"]) - 0.005, max(high, limits["v_max_pu"]) + 0.005)
     axes.set_ylabel("|v|, pu")
-    when = f" at {worst['time']:%H:%M}" if results.scenario["mode"] == "loop" else ""
-    axes.set_title(f"{results.scenario['name']}: voltages before and after{when}")
+    axes.set_title(f"{results.scenario['name']}: voltages before and after{_at(results, worst)}")
     axes.legend(markerscale=4, frameon=False)
+    below.plot(x, 1e3 * (nodes["v_aes_pu"] - nodes["v_oes_pu"]), ".", ms=2.5, color=AFTER)
+    below.axhline(0, color="0.4", lw=0.8)
+    below.set_ylabel("change, 0.001 pu")
+    below.set_xlabel("nodes with a voltage band, sorted by voltage before")
     return figure
+
+
+def _at(results: Results, tick: pd.Series) -> str:
+    return f" at {tick['time']:%H:%M}" if results.scenario["mode"] == "loop" else ""
 
 
 def curtailment_of_run(results: Results) -> Figure:
@@ -65,7 +70,8 @@ def curtailment_of_run(results: Results) -> Figure:
     hours = results.scenario["clock"]["step_minutes"] / 60 if energy else 1.0
     cut = results.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].sum() * hours
     norm = results.scenario["dms"]["norm"]
-    figure, axes = _figure()
+    figure = _blank((8, 4))
+    axes = figure.subplots()
     _sorted_curve(axes, cut.to_numpy(), norm)
     axes.set_ylabel("curtailed, kWh" if energy else "curtailed, kW")
     axes.set_title(f"{results.scenario['name']}: curtailment per prosumer, norm {norm}")
@@ -74,8 +80,7 @@ def curtailment_of_run(results: Results) -> Figure:
 
 def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
     """Curtailment per prosumer by norm: one panel per scenario, one sorted curve per norm, kW."""
-    mpl.use("Agg")
-    figure = Figure(figsize=(4.2 * max(len(panels), 1), 3.6), layout="constrained")
+    figure = _blank((4.2 * max(len(panels), 1), 3.6))
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
     for axis, (name, by_norm) in zip(axes, panels.items(), strict=True):
         for norm, cut in by_norm.items():
@@ -88,22 +93,27 @@ def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], tit
 
 
 def _sorted_curve(axes: Axes, cut: Any, norm: str) -> None:
-    cut = np.sort(cut[cut > 1e-3])[::-1]
-    label = f"{norm}: {len(cut)} prosumers"
-    if len(cut):
-        axes.step(np.arange(1, len(cut) + 1), cut, where="mid", color=COLOURS.get(norm), label=label)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-    else:
-        axes.plot([], [], color=COLOURS.get(norm), label=f"{norm}: nobody")
+    """Largest first, on logarithmic axes; 0.1 kW is what counts as curtailed."""
+    cut = np.sort(cut[cut > COUNT_KW])[::-1]
+    colour = COLOURS.get(norm)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(0.8, 1000)
+    axes.plot(
+        np.arange(1, len(cut) + 1),
+        cut,
+        ".-",
+        ms=3,
+        color=colour,
+        label=f"{norm}: {len(cut) or 'no'} prosumers",
+    )
     axes.set_xlabel("prosumers, most curtailed first")
 
 
 def exports_over_time(results: Results) -> Figure:
     """Requests, grants and realised exports; what became of the curtailed power; the worst cable."""
     ticks = results.tables["ticks"]
-    mpl.use("Agg")
-    figure = Figure(figsize=(8, 7), layout="constrained")
+    figure = _blank((8, 7))
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     when = _times(ticks)
     top.plot(when, ticks["total_oes_kw"] / 1e3, ".-", color=BEFORE, label="requested (OES)")
@@ -129,8 +139,7 @@ def exports_over_time(results: Results) -> Figure:
 
 def sweep_summary(table: pd.DataFrame, axes_keys: Sequence[str], title: str) -> Figure:
     """Curtailment and peak of every run of a sweep, one dot per run, grouped by the first key."""
-    mpl.use("Agg")
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = _blank((9, 4))
     left, right = figure.subplots(1, 2)
     first, rest = axes_keys[0], list(axes_keys[1:])
     groups = table[first].astype(str)
@@ -157,10 +166,10 @@ def _times(ticks: pd.DataFrame) -> Any:
     return pd.DatetimeIndex(ticks["time"]).tz_localize(None).to_pydatetime()
 
 
-def _figure() -> tuple[Figure, Axes]:
+def _blank(size: tuple[float, float]) -> Figure:
+    """A figure that needs no screen."""
     mpl.use("Agg")
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    return figure, figure.subplots()
+    return Figure(figsize=size, layout="constrained")
 
 
 def save(figure: Figure, path: Path) -> Path:

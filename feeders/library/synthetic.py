@@ -153,7 +153,7 @@ def _tree(n: int, phases: str, rng: np.random.Generator) -> Tree:
         trunk = max(1, round(TRUNK_SHARE * len(local)))
         begins = (local >= trunk) & (rng.random(len(local)) < 1 / LATERAL_BUSES)
         begins[trunk : trunk + 1] = True
-        root = rng.integers(0, trunk, len(local))
+        root = np.sort(rng.integers(0, trunk, len(local)))  # so that close rows are close on the ground
         lateral = np.cumsum(begins)  # 0 on the trunk
         first = np.concatenate([[0], np.flatnonzero(begins)])
         parent[start:stop] = start + np.where(begins, root, local - 1)

@@ -35,9 +35,7 @@ def small() -> Feeder:
     for name, v_ll_kv in (("s", HIGH_KV), ("m", HIGH_KV), ("n", HIGH_KV), ("lv", LOW_KV), ("end", LOW_KV)):
         draft.add_bus(name, v_base_kv=v_ll_kv / sqrt(3))
     z_ohm = source_ohm(HIGH_KV, s_3ph_mva=1000.0, s_1ph_mva=900.0)
-    draft.add(
-        Sources, name="grid", node=draft.phases("s", width=3), z_ohm=z_ohm, e_v=balanced_emf_v(HIGH_KV)
-    )
+    draft.add(Sources, name="grid", node=draft.phases("s", width=3), z_ohm=z_ohm, e_v=balanced_emf_v(HIGH_KV))
     _line(draft, "high", "s", "m")
     draft.add(
         Switches, name="breaker", from_node=draft.phases("m"), to_node=draft.phases("n"), z_ohm=1e-6 + 1e-6j

@@ -99,7 +99,12 @@ ERRORS: dict[str, tuple[Change, str, str, str]] = {
     "node too high": (put(Loads, "pair", (0, 0), 99), "Loads", "pair", "no such node"),
     "node too low": (put(Lines, "from_node", (0, 0), -2), "Lines", "from_node", "no such node"),
     "node without bus": (nodes([7], [1]), "Nodes", "bus", "no such bus"),
-    "no earth": (lambda f: f.with_tables(nodes=f.nodes.take(np.arange(1, 16))), "Nodes", "bus", "must be earth"),
+    "no earth": (
+        lambda f: f.with_tables(nodes=f.nodes.take(np.arange(1, 16))),
+        "Nodes",
+        "bus",
+        "must be earth",
+    ),
     "no nodes": (lambda f: f.with_tables(nodes=Nodes.empty()), "Nodes", "bus", "must be earth"),
     "node twice": (nodes([0], [1]), "Nodes", "terminal", "2 rows for one conductor"),
     "name twice": (put(Loads, "name", 1, "wye"), "Loads", "name", "2 rows have this name"),
@@ -115,15 +120,40 @@ ERRORS: dict[str, tuple[Change, str, str, str]] = {
     "line singular": (put(Lines, "z_ohm", (0, slice(3), slice(3)), 1.0), "Lines", "z_ohm", "singular"),
     "line generates": (put(Lines, "z_ohm", (0, 0, 0), -0.2 + 0.3j), "Lines", "z_ohm", "negative series"),
     "capacitance asymmetric": (put(Lines, "c_nf", (0, 0, 1), 5.0), "Lines", "c_nf", "not symmetric"),
-    "capacitance negative": (put(Lines, "c_nf", (0, 0, 0), -5.0), "Lines", "c_nf", "negative on the diagonal"),
+    "capacitance negative": (
+        put(Lines, "c_nf", (0, 0, 0), -5.0),
+        "Lines",
+        "c_nf",
+        "negative on the diagonal",
+    ),
     "switch bases": (bases(1, 2.4), "Switches", "to_node", "voltage bases 2.4 and 7.19956 kV"),
-    "switch loop": (lambda f: put(Switches, "to_node", 0, f[Switches].from_node[0])(f), "Switches", "to_node", "same"),
+    "switch loop": (
+        lambda f: put(Switches, "to_node", 0, f[Switches].from_node[0])(f),
+        "Switches",
+        "to_node",
+        "same",
+    ),
     "switch generates": (put(Switches, "z_ohm", 0, -1.0), "Switches", "z_ohm", "negative resistance"),
-    "no such transformer": (put(Windings, "transformer", 1, 5), "Windings", "transformer", "no such transformer"),
-    "one winding": (lambda f: f.with_tables(f[Windings].take(np.array([0]))), "Windings", "transformer", "1 winding"),
+    "no such transformer": (
+        put(Windings, "transformer", 1, 5),
+        "Windings",
+        "transformer",
+        "no such transformer",
+    ),
+    "one winding": (
+        lambda f: f.with_tables(f[Windings].take(np.array([0]))),
+        "Windings",
+        "transformer",
+        "1 winding",
+    ),
     "winding numbers": (put(Windings, "winding", 1, 4), "Windings", "winding", "number them 0 to 1"),
     "no reactance": (without(WindingPairs), "WindingPairs", "x_pct", "0 reactances between windings 0 and 1"),
-    "two reactances": (twice(WindingPairs, 0), "WindingPairs", "x_pct", "2 reactances between windings 0 and 1"),
+    "two reactances": (
+        twice(WindingPairs, 0),
+        "WindingPairs",
+        "x_pct",
+        "2 reactances between windings 0 and 1",
+    ),
     "no such pair": (put(WindingPairs, "winding_b", 0, 2), "WindingPairs", "winding_b", "no pair"),
     "coil one end": (put(Windings, "pair", (0, 0, 1), -1), "Windings", "pair", "only one end"),
     "coil looped": (put(Windings, "pair", (1, 0), [10, 10]), "Windings", "pair", "same node at both ends"),
@@ -132,13 +162,23 @@ ERRORS: dict[str, tuple[Change, str, str, str]] = {
     "tap range": (put(Windings, "tap", 0, 1.2), "Windings", "tap", "1.2 is outside its range 0.9 to 1.1"),
     "load on one node": (put(Loads, "pair", (0, 1), -1), "Loads", "pair", "two nodes"),
     "load looped": (put(Loads, "pair", (0, 1), 13), "Loads", "pair", "a node and itself"),
-    "load model": (put(Loads, "model", 0, "zip"), "Loads", "model", "unknown load model 'zip'; use constant_power"),
+    "load model": (
+        put(Loads, "model", 0, "zip"),
+        "Loads",
+        "model",
+        "unknown load model 'zip'; use constant_power",
+    ),
     "connection load": (put(Connections, "load", 0, "nil"), "Connections", "load", "no load 'nil'"),
     "connection looped": (put(Connections, "pair", (0, 1), 13), "Connections", "pair", "a node and itself"),
     "shares": (put(Connections, "share", 0, 0.7), "Connections", "share", "sum to 0.7"),
     "shares of two": (twice(Connections, 0), "Connections", "share", "sum to 2"),
     "unused node": (nodes([0], [4]), "Nodes", "terminal", "nothing is connected to it"),
-    "open switch": (put(Switches, "closed", 0, False), "Nodes", "bus", "no path to a source for n.1, n.2, n.3"),
+    "open switch": (
+        put(Switches, "closed", 0, False),
+        "Nodes",
+        "bus",
+        "no path to a source for n.1, n.2, n.3",
+    ),
 }
 
 
@@ -153,7 +193,13 @@ def test_every_error_is_found(small: Feeder, case: str) -> None:
 
 NOTES: dict[str, tuple[Change, str, str, str, str]] = {
     "isolated bus": (bus_alone, "warning", "Buses", "name", "isolated"),
-    "coil voltage": (put(Windings, "v_coil_kv", 1, 0.48), "warning", "Windings", "v_coil_kv", "suggest 0.2771 kV"),
+    "coil voltage": (
+        put(Windings, "v_coil_kv", 1, 0.48),
+        "warning",
+        "Windings",
+        "v_coil_kv",
+        "suggest 0.2771 kV",
+    ),
     "source voltage": (put(Sources, "e_v", 0, 7.2), "warning", "Sources", "e_v", "of the base"),
     "negative load": (put(Loads, "p_kw", 1, -30.0), "audit", "Loads", "p_kw", "1 negative, -30 kW"),
     "unrated line": (put(Lines, "i_max_a", 0, np.nan), "audit", "Lines", "i_max_a", "1 of 2 lines"),
@@ -183,7 +229,9 @@ def test_all_errors_come_at_once_errors_first(small: Feeder) -> None:
     broken = NOTES["unrated line"][0](broken)
     issues = check(broken)
     assert {i.column for i in issues if i.severity == "error"} >= {"tap", "model", "z_ohm", "share", "name"}
-    assert [i.severity for i in issues] == sorted((i.severity for i in issues), key="error warning audit".index)
+    assert [i.severity for i in issues] == sorted(
+        (i.severity for i in issues), key="error warning audit".index
+    )
 
 
 def test_error_text_shows_the_first_and_counts_the_rest() -> None:

@@ -28,7 +28,9 @@ def test_shipped_feeders_have_no_errors_and_an_origin(name: str) -> None:
 
 
 def test_unknown_name_suggests_the_near_one() -> None:
-    with pytest.raises(UnknownFeederError, match=r"no feeder 'ieee324' in the library; did you mean 'ieee342'\?"):
+    with pytest.raises(
+        UnknownFeederError, match=r"no feeder 'ieee324' in the library; did you mean 'ieee342'\?"
+    ):
         library.load("ieee324")
     with pytest.raises(KeyError, match="there are ieee342"):
         library.load("nothing at all")
@@ -66,7 +68,9 @@ def test_ieee342_export_of_the_four_scenarios(ieee342: Feeder) -> None:
     """Load number n: remainder 2, 1, 0 of n / 3 are categories A, B, C; export in percent of base kW."""
     number = np.arange(1, 625)
     percent = {2: (150, 30, 30, 0), 1: (0, 150, 0, 150), 0: (30, 0, 150, 30)}
-    share = np.select([number % 3 == k for k in percent], [np.array(v)[:, None] for v in percent.values()]) / 100
+    share = (
+        np.select([number % 3 == k for k in percent], [np.array(v)[:, None] for v in percent.values()]) / 100
+    )
     export_mw = (share * ieee342[Loads].p_kw).sum(axis=1) / 1e3
     assert export_mw == pytest.approx([25.363, 25.543, 25.053, 25.465], abs=5e-4)
     assert ((share > 0).sum(axis=1) == 416).all()
@@ -74,7 +78,9 @@ def test_ieee342_export_of_the_four_scenarios(ieee342: Feeder) -> None:
 
 def test_ieee342_segments(ieee342: Feeder) -> None:
     lines = ieee342[Lines]
-    kinds = Counter(zip(lines.i_max_a[:, 0].tolist(), (lines.length_m / 0.3048).round(6).tolist(), strict=True))
+    kinds = Counter(
+        zip(lines.i_max_a[:, 0].tolist(), (lines.length_m / 0.3048).round(6).tolist(), strict=True)
+    )
     assert kinds == {
         (594.0, 150.0): 3,
         (615.0, 50.0): 4,

@@ -76,7 +76,10 @@ def test_empty_table_keeps_shapes() -> None:
 
 
 def test_from_rows_takes_defaults_row_by_row() -> None:
-    rows = [{"name": "a", "size_m": 1, "rank": [1, 2]}, {"name": "b", "size_m": 2, "rank": [3, 4], "open": True}]
+    rows = [
+        {"name": "a", "size_m": 1, "rank": [1, 2]},
+        {"name": "b", "size_m": 2, "rank": [3, 4], "open": True},
+    ]
     assert Things.from_rows(rows).open.tolist() == [False, True]
 
 

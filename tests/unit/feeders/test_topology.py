@@ -83,7 +83,9 @@ def test_floating_neutral_of_wye_wye_is_found(small: Feeder) -> None:
     n = len(small.nodes)
     wye = [[small.node(f"n.{k}"), n] for k in (1, 2, 3)]
     windings = small[Windings]
-    nodes = small.nodes.replace(bus=np.append(small.nodes.bus, 2), terminal=np.append(small.nodes.terminal, 4))
+    nodes = small.nodes.replace(
+        bus=np.append(small.nodes.bus, 2), terminal=np.append(small.nodes.terminal, 4)
+    )
     changed = small.with_tables(windings.replace(pair=np.array([wye, windings.pair[1]])), nodes=nodes)
     loose = {changed.node_names[k] for section in ungrounded_sections(changed) for k in section.node}
     assert loose == {"n.4", "lv.1", "lv.2", "lv.3", "end.1", "end.2", "end.3"}
