@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +40,11 @@ out_console = Console() if Console().is_terminal else Console(width=200)
 ScenarioArgument = Annotated[Path, typer.Argument(help="Scenario file, TOML", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Where results go")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object with `rows` instead of tables")]
+FeederArgument = Annotated[str, typer.Argument(help="Name of a library feeder", show_default=False)]
+FeederOption = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--option", help="Feeder option key=value, such as n_buses=500; may be repeated"),
+]
 
 
 @app.callback()
@@ -194,13 +200,11 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def powerflow(
-    feeder: Annotated[str, typer.Argument(help="Name of a library feeder")], as_json: JsonOption = False
-) -> None:
+def powerflow(feeder: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
     """Solve a feeder's power flow at base load and list its node voltages."""
     from anoca.studies.powerflow import powerflow as solve_powerflow
 
-    found = solve_powerflow(feeder)
+    found = solve_powerflow(feeder, _feeder_options(option))
     if as_json:
         _print_json({"rows": found.rows.to_dict("records"), **found.facts})
     else:
@@ -228,33 +232,33 @@ def feeder_list(as_json: JsonOption = False) -> None:
     from feeders import library
     from feeders.topology import summary
 
-    rows = [{"name": name, **summary(library.load(name))} for name in library.names() if name != "synthetic"]
+    rows = [{**summary(library.load(name)), "name": name} for name in library.names() if name != "synthetic"]
     keep = ("name", "buses", "nodes", "lines", "transformers", "loads", "load_mw")
     _emit(as_json, [{k: r[k] for k in keep if k in r} for r in rows], "Feeders of the library")
     _say(as_json, "Also `synthetic`, any size: feeder.options = {n_buses = 500, seed = 1}")
 
 
 @feeder_app.command("check")
-def feeder_check(name: str, as_json: JsonOption = False) -> None:
+def feeder_check(name: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
     """All issues of a network at once."""
     from dataclasses import asdict
 
-    from anoca.studies.powerflow import load
+    from anoca.placement import unchecked_feeder
     from feeders.checks import check
 
-    issues = check(load(name))
+    issues = check(unchecked_feeder(name, _feeder_options(option)))
     rows = [asdict(issue) for issue in issues]
     _emit(as_json, rows, f"{name}: {len(issues)} issue(s)")
     raise typer.Exit(2 if any(issue.severity == "error" for issue in issues) else 0)
 
 
 @feeder_app.command("show")
-def feeder_show(name: str, as_json: JsonOption = False) -> None:
+def feeder_show(name: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
     """What a network consists of."""
-    from anoca.studies.powerflow import load
+    from anoca.placement import unchecked_feeder
     from feeders.topology import summary
 
-    facts = summary(load(name))
+    facts = summary(unchecked_feeder(name, _feeder_options(option)))
     rows = [facts] if as_json else [{"what": key, "value": str(value)} for key, value in facts.items()]
     _emit(as_json, rows, name)
 
@@ -277,6 +281,20 @@ def scenarios_copy(name: str, to: Annotated[Path, typer.Argument()] = Path()) ->
         raise InputError(f"{target} is there already")
     shutil.copyfile(_shipped(name), target)
     _say(False, f"copied to {target}")
+
+
+def _feeder_options(given: list[str] | None) -> dict[str, str | int | float | bool]:
+    """`key=value` words as options; a value is read as a number or true/false where it is one."""
+    options: dict[str, str | int | float | bool] = {}
+    for word in given or []:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"option {word!r} is not key=value")
+        try:
+            options[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = text
+    return options
 
 
 # Showing -----------------------------------------------------------------------------------------
@@ -334,7 +352,8 @@ def _tick_table(ticks: pd.DataFrame) -> pd.DataFrame:
 def _show(as_json: bool, frame: pd.DataFrame, title: str) -> None:
     if as_json:
         return
-    rich = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    out_console.print(title, style="bold", markup=False, highlight=False)
+    rich = RichTable(show_edge=False, pad_edge=False)
     for column in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[column])
         rich.add_column(str(column), justify="right" if right else "left", overflow="fold")

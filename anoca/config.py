@@ -310,7 +310,7 @@ def _explain(error: Any, where: str) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "scenario"
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
-        return f"{where}: unknown key `{key}`: {_unknown('key', str(error['loc'][-1]), known)}"
+        return f"{where}: `{key}`: {_unknown('key', str(error['loc'][-1]), known)}"
     if error["type"] == "missing":
         return f"{where}: `{key}` is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
@@ -331,6 +331,5 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
 
 def _unknown(what: str, given: str, known: Any) -> str:
     near = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    return f"unknown {what} {given!r}; known: {', '.join(known)}"
+    hint = f"did you mean `{near[0]}`? " if near else ""
+    return f"{hint}unknown {what} {given!r}; known: {', '.join(known)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,8 @@ from feeders import Connections, Feeder, Loads, Switches, library
 from feeders.checks import check
 from feeders.table import Array
 from hems import Battery, Home
+
+Option = str | int | float | bool
 
 KW_PER_HOME = 5.0
 """Base load of one home: a node of 60 kW is an aggregate of 12, with the noise of 12."""
@@ -78,21 +81,32 @@ def homes_behind(base_kw: Array, kw_per_home: float = KW_PER_HOME) -> Array:
     return np.maximum(np.ceil(np.abs(base_kw) / kw_per_home - 1e-9), 1).astype(int)
 
 
-def load_feeder(section: FeederSection, **more: str | int | float | bool) -> Feeder:
+def load_feeder(section: FeederSection, **more: Option) -> Feeder:
     """A feeder of the library with some switches opened, checked.
 
-    Raises  InputError  unknown feeder, option or switch, or a feeder with errors (all of them)
+    Raises  InputError  as `unchecked_feeder`, an unknown switch, or a feeder with errors (all of them)
     """
-    try:
-        feeder = library.load(section.name, **{**section.options, **more})
-    except (library.UnknownFeederError, TypeError, ValueError) as exc:
-        raise InputError(f"feeder {section.name!r}: {exc}") from exc
+    feeder = unchecked_feeder(section.name, {**section.options, **more})
     if section.open:
         feeder = _open_switches(feeder, section.open)
     errors = [issue for issue in check(feeder) if issue.severity == "error"]
     if errors:
         raise InputError([f"feeder {section.name}: {issue.message}" for issue in errors])
     return feeder
+
+
+def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
+    """A feeder of the library as it is.
+
+    Raises  InputError  an unknown feeder, or options that do not fit
+    """
+    try:
+        return library.load(name, **options)
+    except library.UnknownFeederError as exc:
+        raise InputError(str(exc)) from exc
+    except (TypeError, ValueError) as exc:
+        text = str(exc).partition("() ")[2] or str(exc)
+        raise InputError(f"feeder {name!r}: {text}; its options are given as feeder.options or -o") from exc
 
 
 def _open_switches(feeder: Feeder, names: list[str]) -> Feeder:

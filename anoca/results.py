@@ -208,7 +208,8 @@ def to_toml(data: dict[str, Any]) -> str:
 
 
 def _toml_section(data: dict[str, Any], prefix: str) -> list[str]:
-    lines = [f"{_toml_key(k)} = {_toml_value(v)}" for k, v in data.items() if not isinstance(v, dict)]
+    flat = {k: v for k, v in data.items() if not (isinstance(v, dict) and v)}
+    lines = [f"{_toml_key(k)} = {_toml_value(v)}" for k, v in flat.items()]
     for key, value in data.items():
         if isinstance(value, dict) and value:
             path = f"{prefix}{_toml_key(key)}"

@@ -107,9 +107,11 @@ def _read(path: Path, times: pd.DatetimeIndex, columns: list[str], what: str) ->
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(f"{path}: {len(missing)} column(s) missing: {some}")
     try:
-        index = pd.to_datetime(frame["time"], utc=True).dt.tz_convert(times.tz)
+        index = pd.to_datetime(frame["time"], utc=True, format="ISO8601").dt.tz_convert(times.tz)
     except (ValueError, TypeError) as exc:
-        raise InputError(f"{path}: column `time` holds something that is no time: {exc}") from exc
+        raise InputError(
+            f"{path}: column `time` holds something that is no time (ISO 8601 with an offset, 2026-06-21T12:30-04:00): {exc}"
+        ) from exc
     frame.index = pd.DatetimeIndex(index)
     if frame.index.has_duplicates:
         raise InputError(f"{path}: time {frame.index[frame.index.duplicated()][0]} stands there twice")

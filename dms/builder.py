@@ -56,7 +56,11 @@ class Builder:
     def add_variables(
         self, name: str, label: Array, *, lo: float | Array = -np.inf, hi: float | Array = np.inf
     ) -> Block:
-        """A named block of real variables, per unit, with bounds."""
+        """A named block of real variables, per unit, with bounds.
+
+        Raises  ValueError  the name is taken
+        """
+        _check_free(name, self._variables)
         block = Block(name, self._n, np.asarray(label, dtype=object))
         self._variables[name] = block
         n = len(block.label)
@@ -102,7 +106,11 @@ class Builder:
         lo: float | Array = 0.0,
         hi: float | Array = 0.0,
     ) -> Block:
-        """A named block of rows  lo <= linear + products <= hi."""
+        """A named block of rows  lo <= linear + products <= hi.
+
+        Raises  ValueError  the name is taken
+        """
+        _check_free(name, self._rows)
         block = Block(name, self._m, np.asarray(label, dtype=object))
         self._rows[name] = block
         n = len(block.label)
@@ -200,7 +208,12 @@ class Builder:
         return self._rows[name]
 
     def finish(self) -> Program:
-        """Freeze into a `Program`; duplicate terms are summed."""
+        """Freeze into a `Program`; duplicate terms are summed.
+
+        Raises  RuntimeError  Kirchhoff's law was never closed
+        """
+        if self._kcl_open:
+            raise RuntimeError("call close_kcl() before finish(); without it currents come from nowhere")
         x_lo, x_hi = self._bounds.joined((float, float))
         row_lo, row_hi = self._row_bounds.joined((float, float))
         cost_linear = np.zeros(self._n)
@@ -218,3 +231,8 @@ class Builder:
             rows=self._rows,
             numbers=Numbers(x_lo, x_hi, row_lo, row_hi, np.zeros(self._n)),
         )
+
+
+def _check_free(name: str, blocks: dict[str, Block]) -> None:
+    if name in blocks:
+        raise ValueError(f"there is a block {name!r} already")

@@ -59,6 +59,11 @@ class InteriorPoint:
     iterations: int
     seconds: float
 
+    @property
+    def converged(self) -> bool:
+        """Ipopt reached a local optimum, to its own tolerances."""
+        return self.status in (InteriorStatus.SOLVED, InteriorStatus.ACCEPTABLE)
+
 
 @dataclass(frozen=True)
 class IpoptOptions:

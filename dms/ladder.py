@@ -8,7 +8,8 @@
     uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
     zero_export           every export at zero; always an answer under preexisting = "relax"
 
-A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent.
+A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent. A safe
+point at which Ipopt stopped before the optimum is kept for the case that no rung gets further.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def solve(
     """
     began = time.perf_counter()
     screen = measure(problem.network, run(problem.network, request), problem.values)
-    if screen.within(0.0, 0.0):
+    if screen.within(0.0, 0.0) and not problem.added:
         tick = _Tick(problem, request, problem.values, False, (), began)
         return _publish(tick, _no_curtailment(problem), "go_ahead", flow_state=screen)
     tick, operating = _with_limits_in_force(problem, request, began)
@@ -71,14 +72,20 @@ def solve(
         return _give_up(tick, Status.NO_OPERATING_POINT)
     if problem.limits.preexisting == "strict" and tick.preexisting:
         return _give_up(tick, Status.INFEASIBLE)
-    if tick.relaxed and measure(problem.network, screen.flow, tick.values).within(0.0, 0.0):
+    eased = tick.relaxed and not problem.added
+    if eased and measure(problem.network, screen.flow, tick.values).within(0.0, 0.0):
         return _publish(tick, _no_curtailment(problem), "go_ahead")
+    short: list[tuple[float, DmsSolution]] = []  # safe, but Ipopt stopped before the optimum
     for rung in (_interior_warm, _interior, _interior_zero_export, _interior_displaced):
         point = rung(tick, warm, options)
-        solution = None if point is None else _from_point(tick, point, rung.__name__.strip("_"))
-        if solution is not None and solution.certificate.ok:
+        if point is None:
+            continue
+        solution = _from_point(tick, point, rung.__name__.strip("_"))
+        if solution.status is Status.CURTAILED:
             return solution
-    return _fallback(tick)
+        if solution.certificate.ok:
+            short.append((point.objective, solution))
+    return min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
 
 
 def _with_limits_in_force(problem: DmsProblem, request: DmsRequest, began: float) -> tuple[_Tick, bool]:
@@ -210,7 +217,9 @@ def _publish(
 ) -> DmsSolution:
     """Round, certify, and put everything that is reported into one object."""
     problem, request = tick.problem, tick.request
-    curtail = np.minimum(request.units.split_kw(unit_curtail_kw), request.p_export_kw)
+    # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
+    asked = request.p_export_kw if rung == "zero_export" else request.units.split_kw(unit_curtail_kw)
+    curtail = np.minimum(asked, request.p_export_kw)
     adjusted = request.p_export_kw - curtail
     cut = curtail >= ROUND_KW
     adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
@@ -222,7 +231,7 @@ def _publish(
         problem.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
     )
     return DmsSolution(
-        status=_status(rung, certificate),
+        status=_status(rung, certificate, point),
         method=rung,
         p_curtail_kw=request.p_export_kw - adjusted,
         p_adjusted_kw=adjusted,
@@ -237,12 +246,12 @@ def _publish(
     )
 
 
-def _status(rung: str, certificate: Certificate) -> Status:
+def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) -> Status:
     if not certificate.ok:
         return Status.UNCERTIFIED
     if rung == "go_ahead":
         return Status.GO_AHEAD
-    return Status.FALLBACK if rung in ("uniform_cap", "zero_export") else Status.CURTAILED
+    return Status.CURTAILED if point is not None and point.converged else Status.FALLBACK
 
 
 def _give_up(tick: _Tick, status: Status) -> DmsSolution:

@@ -29,7 +29,7 @@ class Limits:
     preexisting         "relax": a limit broken at zero export is widened to that value and listed;
                         "strict": the tick is infeasible
 
-    Raises  ValueError  an empty band, or a number that is not positive
+    Raises  ValueError  an empty band, a number that is not positive, another word for preexisting
     """
 
     v_min_pu: float = 0.90
@@ -43,12 +43,13 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 <= self.v_min_pu < self.v_max_pu:
             raise ValueError(f"voltage band {self.v_min_pu} to {self.v_max_pu} pu is empty")
-        for name in ("band_up_to_kv", "i_scale", "i_max_default_a"):
+        if not self.band_up_to_kv > 0:
+            raise ValueError(f"band_up_to_kv = {self.band_up_to_kv} must be positive")
+        for name in ("i_scale", "i_max_default_a"):
             value = getattr(self, name)
-            whole = name == "band_up_to_kv" or value is None or np.isfinite(value)
-            if value is not None and not (value > 0 and whole):
+            if value is not None and not 0 < value < np.inf:
                 raise ValueError(f"{name} = {value} must be positive and finite")
-        if self.preexisting not in get_args(OnPreexisting):
+        if self.preexisting not in ("relax", "strict"):
             raise ValueError(f"preexisting = {self.preexisting!r} is not 'relax' or 'strict'")
 
     def describe(self) -> str:

@@ -27,6 +27,8 @@ from feeders.table import Array
 
 FIXED_POINT_ROUNDS = 60
 NEWTON_ROUNDS = 40
+PIVOT_RTOL = 1e-13
+"""Smallest over largest pivot below which rounding, not the circuit, would decide a potential."""
 
 
 class UngroundedError(ValueError):
@@ -182,7 +184,10 @@ class Network:
             m = self._matrix
             top, bottom = [m.real - b.real, -m.imag - b.imag], [m.imag - b.imag, m.real + b.real]
             jacobian: Any = [top, bottom]
-            lu = _factorise(sp.bmat(jacobian, format="csc"), self.feeder.name)
+            try:
+                lu = splu(sp.bmat(jacobian, format="csc"))
+            except RuntimeError:  # singular: x is where solutions end
+                return x, k, False
             step = lu.solve(np.concatenate([residual.real, residual.imag]))
             dx = step[:n] + 1j * step[n:]
             size = float(np.abs(dx)[: self.n].max(initial=0.0))
@@ -216,10 +221,15 @@ def _coo(parts: list[tuple[Array, Array, Array]], shape: tuple[int, int], dtype:
 
 
 def _factorise(matrix: Any, name: str) -> SuperLU:
+    message = (
+        f"feeder {name}: the circuit is singular; some nodes have no path to a source or no shunt to "
+        "earth (run `anoca feeder check`)"
+    )
     try:
-        return splu(matrix)
+        lu = splu(matrix)
     except RuntimeError as exc:
-        raise UngroundedError(
-            f"feeder {name}: the circuit is singular; some nodes have no path to a source or no shunt to "
-            "earth (run `anoca feeder check`)"
-        ) from exc
+        raise UngroundedError(message) from exc
+    pivot = np.abs(lu.U.diagonal())
+    if pivot.min() <= PIVOT_RTOL * pivot.max():
+        raise UngroundedError(message)
+    return lu

@@ -33,12 +33,16 @@ class PowerFlowPoint:
 
 
 class PowerFlow:
-    """Splits a programme into states and controls and solves F(states, controls) = 0."""
+    """Splits a programme into states and controls and solves F(states, controls) = 0.
 
-    def __init__(self, program: Program) -> None:
+    added  blocks of variables and rows that are no part of the circuit and are left alone
+    """
+
+    def __init__(self, program: Program, added: tuple[str, ...] = ()) -> None:
         self.program = program
-        self.states = _indices(program.variables, program.n, without=CONTROLS)
-        self.rows = _indices(program.rows, program.m, without=LIMIT_ROWS)
+        self._controls, self._ignored = (*CONTROLS, *added), (*LIMIT_ROWS, *added)
+        self.states = _indices(program.variables, program.n, without=self._controls)
+        self.rows = _indices(program.rows, program.m, without=self._ignored)
         if len(self.states) != len(self.rows):
             raise ValueError(f"{len(self.rows)} state equations for {len(self.states)} states")
         self._no_load = self._find_no_load()
@@ -78,9 +82,9 @@ class PowerFlow:
         p = self.program
         power_rows = ("p_load", "q_load", "p_prosumer", "q_prosumer")
         device_currents = tuple(f"i_{d}_{part}" for d in ("load", "prosumer") for part in ("re", "im"))
-        rows = _indices(p.rows, p.m, without=LIMIT_ROWS + power_rows)
-        cols = _indices(p.variables, p.n, without=CONTROLS + device_currents)
-        x = np.zeros(p.n)
+        rows = _indices(p.rows, p.m, without=self._ignored + power_rows)
+        cols = _indices(p.variables, p.n, without=self._controls + device_currents)
+        x = p.numbers.x0.copy()
         jacobian = p.jacobian_matrix(x)[rows][:, cols].tocsc()
         x[cols] = splu(jacobian).solve(p.numbers.row_lo[rows])
         return x

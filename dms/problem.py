@@ -30,6 +30,7 @@ class DmsProblem:
 
     weights  (n_units,)  w of the norm, > 0
     values   limits as compiled, before any pre-existing violation is taken into account
+    added    blocks of variables and rows that a user added to the text (`dms.reference.compile`)
     """
 
     feeder: Feeder
@@ -39,6 +40,7 @@ class DmsProblem:
     units: Units
     values: LimitValues
     program: Program
+    added: tuple[str, ...] = ()
 
     def at(self, request: DmsRequest, values: LimitValues | None = None) -> Numbers:
         """Numbers of one tick: bounds from the request and the limits in force."""
@@ -60,7 +62,7 @@ class DmsProblem:
     @cached_property
     def power_flow(self) -> PowerFlow:
         """Newton power flow on the programme's own equality rows, for start points."""
-        return PowerFlow(self.program)
+        return PowerFlow(self.program, self.added)
 
 
 def compile(

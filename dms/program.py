@@ -88,7 +88,12 @@ class Program:
         self._compile_rows()
         self._compile_jacobian()
         self._compile_hessian()
-        for array in (v for v in self._maps.values() if isinstance(v, np.ndarray)):
+        parts = (self.linear, self.products, self.cost_products, self.numbers)
+        held = [self.cost_linear, *(a for part in parts for a in vars(part).values())]
+        for value in self._maps.values():
+            sparse = isinstance(value, sp.csr_matrix)
+            held += [value.data, value.indices, value.indptr] if sparse else [value]
+        for array in held:
             array.flags.writeable = False
 
     # Values -------------------------------------------------------------------------------

@@ -75,14 +75,18 @@ def compile(
 ) -> DmsProblem:
     """As `dms.compile`, with the structure read from the Pyomo text and the user's own additions.
 
-    extend  called with the finished model; may add linear or quadratic constraints and variables
+    extend  called with the finished model; may add linear or quadratic constraints and variables,
+            under names of their own. Every tick is then optimised: the go-ahead, the fallbacks and
+            the certificate know the network's limits only
     Raises  as `dms.compile` and `to_program`
     """
     problem = compile_problem(feeder, norm=norm, limits=limits, weights=weights, curtail_unit=curtail_unit)
     model = build_model(feeder, norm=norm, limits=limits, weights=weights, curtail_unit=curtail_unit)
     if extend is not None:
         extend(model)
-    return replace(problem, program=to_program(model))
+    program, own = to_program(model), problem.program
+    added = [n for n in (*program.variables, *program.rows) if n not in {*own.variables, *own.rows}]
+    return replace(problem, program=program, added=tuple(added))
 
 
 def load_values(model: pyo.ConcreteModel, program: Program, x: Array) -> None:
@@ -230,11 +234,12 @@ def _transformers(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: _Int
         for winding, slot, share in ((w0, 0, 1.0), (w1, 6, -gain)):
             a, b = (int(n) for n in w.pair[winding, leg])
             base = S_BASE_VA / feeder.v_base_v[max(a, b)]
-            into["transformer", r, slot + 2 * leg] = (share * j_re[key], share * j_im[key], base)
-            for end, sign in ((a, -share), (b, share)):
+            for end, sign in ((b, -share), (a, share)):
                 y = complex(w.float_s[winding]) * _z_base(feeder, end)
                 shunt = _times(y, *_v(m, feeder, end))
-                m.injected[end].append((sign * j_re[key] - shunt[0], sign * j_im[key] - shunt[1]))
+                drawn = (sign * j_re[key] + shunt[0], sign * j_im[key] + shunt[1])
+                m.injected[end].append((-drawn[0], -drawn[1]))
+            into["transformer", r, slot + 2 * leg] = (*drawn, base)
     _rows(m, "leakage_transformer_re", law_re)
     _rows(m, "leakage_transformer_im", law_im)
 

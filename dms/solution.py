@@ -21,7 +21,7 @@ class Status(StrEnum):
 
     GO_AHEAD            nothing to curtail
     CURTAILED           a certified optimum of the norm (local, as every interior-point answer)
-    FALLBACK            certified, but a uniform cap or zero export, not an optimum
+    FALLBACK            certified, but a uniform cap, zero export or a point short of the optimum
     INFEASIBLE          a limit is broken even at zero export (preexisting = "strict")
     NO_OPERATING_POINT  no power flow even at zero export
     UNCERTIFIED         no certified set-points were found

@@ -41,8 +41,8 @@ class HemsConfig:
     shortfall_price_per_kwh rho, price of a kWh missing at the end; None: 10 max(pi + kappa) / eta_charge,
                             at least 1 $/kWh, which is more than any plan can gain by missing it
     compute_band            also compute [OES_lo, OES_hi], the equally cheap exports (two more LPs)
-    milp_max_nodes          branch-and-bound nodes per MILP; a home that needs more is reported uncertified with
-                            its gap, or keeps the best tie-break found
+    milp_max_nodes          branch-and-bound nodes per MILP; a home that needs more is reported uncertified
+                            with its gap, or keeps the best tie-break found
     cap_when_uncurtailed    AES = OES is a set-point too: realised export stays below it
     """
 

@@ -65,6 +65,8 @@ class HemsFleet:
         _check_homes(self.homes, self.config)
         self._arrays = HomeArrays.of(self.homes)
         start = np.asarray(self.config.soc_target if soc_start is None else soc_start, dtype=float)
+        if start.shape not in ((), (len(homes),)):
+            raise SeriesError(f"soc_start has shape {start.shape}; needed is one value, or one per home.")
         self.soc_kwh = start * self._arrays.capacity_kwh
         self._groups = self._make_groups()
         self._window: Window | None = None

@@ -144,8 +144,8 @@ class Problems:
         """Return the problems of the homes after an AES below their OES.
 
         At tick 0: ge_0 = AES, gi_0 = 0, and PV may be spilled whatever the profile says, since nothing else
-        always obeys. With ge_0 <= AES instead the optimum is the same: cost is convex in ge_0 with its least
-        value at OES, and where it is not (pi < 0) the network was certified at AES and not below.
+        always obeys. With ge_0 <= AES instead the optimum is the same: cost is convex in ge_0 and least at
+        OES. Where it is not convex (pi < 0, pe > pi) AES it is all the same: the network was certified there.
 
         aes_kw, pv_kw   (n,) kW, the AES and the available PV of tick 0
         """

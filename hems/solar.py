@@ -23,7 +23,7 @@ def cos_zenith(times: pd.DatetimeIndex, *, latitude: float, longitude: float) ->
     """
     utc = times.tz_convert("UTC")
     hour_utc = np.asarray((utc - utc.normalize()) / pd.Timedelta(hours=1), dtype=float)
-    g = 2.0 * np.pi * (np.asarray(utc.dayofyear, dtype=float) - 1.0 + hour_utc / 24.0) / 365.0
+    g = 2.0 * np.pi * (np.asarray(utc.day_of_year, dtype=float) - 1.0 + hour_utc / 24.0) / 365.0
     decl = (
         0.006918
         - 0.399912 * np.cos(g)

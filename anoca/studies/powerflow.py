@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from anoca.config import FeederSection
-from anoca.placement import load_feeder
+from anoca.placement import Option, load_feeder
 from dms import DmsRequest, Network
 from dms.certificate import run
-from feeders import Connections, Feeder, library
+from feeders import Connections
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,12 @@ class PowerFlowTable:
         return pd.concat([by_voltage.head(n), by_voltage.tail(n)])
 
 
-def load(name: str) -> Feeder:
-    """A library feeder by name, not checked.
-
-    Raises  InputError  there is none of that name
-    """
-    from anoca.errors import InputError
-
-    try:
-        return library.load(name)
-    except (library.UnknownFeederError, TypeError) as exc:
-        raise InputError(f"feeder {name!r}: {exc}") from exc
-
-
-def powerflow(name: str) -> PowerFlowTable:
+def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowTable:
     """Every load at base, no prosumer exporting.
 
     Raises  InputError  an unknown feeder, or one with errors
     """
-    feeder = load_feeder(FeederSection(name=name))
+    feeder = load_feeder(FeederSection(name=name, options=options or {}))
     network = Network(feeder)
     zero = np.zeros(len(feeder[Connections]))
     flow = run(network, DmsRequest.of(feeder, zero))

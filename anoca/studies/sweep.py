@@ -49,18 +49,17 @@ def sweep(
     runs = [scenario.with_overrides(point) for point in points]
     for one in runs:
         place(one, load_feeder(one.feeder))
-    missing = [one for one in runs if not is_done(one, out)]
-    log.info("%d runs, %d done already", len(runs), len(runs) - len(missing))
+    folders = {k: folder_of(one, out) for k, one in enumerate(runs) if is_done(one, out)}
+    log.info("%d runs, %d done already", len(runs), len(folders))
     tell = progress or (lambda done, total, text: None)
-    done = len(runs) - len(missing)
-    tell(done, len(runs), f"{done} done already")
+    tell(len(folders), len(runs), f"{len(folders)} done already")
     work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_one)(one, out) for one in missing
+        joblib.delayed(_one)(k, one, out) for k, one in enumerate(runs) if k not in folders
     )
-    for name in work:
-        done += 1
-        tell(done, len(runs), name)
-    table = pd.DataFrame([_row(point, one, out) for point, one in zip(points, runs, strict=True)])
+    for k, text, folder in work:
+        folders[k] = folder
+        tell(len(folders), len(runs), text)
+    table = pd.DataFrame([_row(point, folders[k]) for k, point in enumerate(points)])
     folder = out / scenario.name
     table.to_parquet(folder / "sweep.parquet", index=False)
     table.to_csv(folder / "sweep.csv", index=False)
@@ -70,14 +69,13 @@ def sweep(
     return table, picture
 
 
-def _one(scenario: Scenario, out: Path) -> str:
+def _one(number: int, scenario: Scenario, out: Path) -> tuple[int, str, Path]:
     results = run(scenario, out)
-    return (
-        f"{scenario.dms.norm}, seed {scenario.seed}: {results.summary['curtailed_mw'] * 1e3:.1f} kW curtailed"
-    )
+    assert results.folder is not None
+    cut_kw = results.summary["curtailed_mw"] * 1e3
+    return number, f"{scenario.dms.norm}, seed {scenario.seed}: {cut_kw:.1f} kW curtailed", results.folder
 
 
-def _row(point: dict[str, Any], scenario: Scenario, out: Path) -> dict[str, Any]:
-    folder = folder_of(scenario, out)
+def _row(point: dict[str, Any], folder: Path) -> dict[str, Any]:
     keys = {key: value if not isinstance(value, dict) else str(value) for key, value in point.items()}
     return {**keys, **read(folder).summary, "folder": str(folder)}

@@ -56,9 +56,11 @@ def _build_group(
         keep = here.ravel()
         b.add_law(block, label[keep], law.take(keep), base=base[keep])
     for w in range(n_w):
-        _post_coil(b, coil[:, w].reshape(-1, 2), into[w], np.repeat(windings.float_s[rows[:, w]], 3))
+        pair, float_s = coil[:, w].reshape(-1, 2), np.repeat(windings.float_s[rows[:, w]], 3)
+        _post_coil(b, pair, into[w], float_s)
         leg = np.tile(np.arange(3), g)
-        b.monitor("transformer", np.repeat(number, 3), w * 6 + leg * 2, into[w])
+        terminal = into[w] + b.voltage(pair[:, 0]).times(float_s)
+        b.monitor("transformer", np.repeat(number, 3), w * 6 + leg * 2, terminal)
 
 
 def _post_coil(b: Builder, pair: Array, current: Phasor, float_s: Array) -> None:

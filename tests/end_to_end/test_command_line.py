@@ -1,0 +1,241 @@
+"""Every verb, as a user types it: exit codes, messages, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anoca.config import load_scenario
+from anoca.runner import is_done
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_run_writes_tables_plots_and_manifest(anoca_command, small, tmp_path):
+    out = tmp_path / "results"
+    done = anoca_command("run", small, "--out", out)
+    assert done.code == 0
+    folder = next((out / "small").iterdir())
+    names = {p.name for p in folder.iterdir()}
+    tables = {f"{n}.parquet" for n in ("ticks", "prosumers", "messages", "limits", "nodes", "timings")}
+    assert names == tables | {
+        "manifest.json", "scenario.toml", "voltage_profile.png", "curtailment.png", "exports.png"
+    }  # fmt: skip
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["provenance"]["hash"] == folder.name
+    assert manifest["provenance"]["versions"]["ipopt"]
+    assert "certified" in done.out
+    assert "Limits: |v|" in done.out
+
+
+def test_run_again_reads_what_is_there(anoca_command, small, tmp_path):
+    out = tmp_path / "results"
+    first = anoca_command("run", small, "--out", out, "--json")
+    folder = Path(first.rows[0]["folder"])
+    stamp = (folder / "manifest.json").stat().st_mtime_ns
+    again = anoca_command("run", small, "--out", out)
+    assert "done already" in again.out
+    assert (folder / "manifest.json").stat().st_mtime_ns == stamp
+    assert len(list((out / "small").iterdir())) == 1
+
+
+def test_compare_is_one_table_and_one_plot(anoca_command, small, tmp_path):
+    out = tmp_path / "results"
+    done = anoca_command("compare", small, "--norms", "l1,l2,linf", "--out", out, "--json")
+    rows = {r["norm"]: r for r in done.rows}
+    assert done.code == 0
+    assert set(rows) == {"l1", "l2", "linf"}
+    columns = "case scenario norm total_mw curtailed_mw largest_kw homes seconds iterations method certified"
+    assert set(columns.split()) <= set(done.rows[0])
+    assert (out / "small" / "compare-l1-l2-linf.png").stat().st_size > 5000
+
+
+def test_sweep_does_only_what_is_missing(anoca_command, small, tmp_path):
+    out = tmp_path / "results"
+    small.write_text(small.read_text() + '\n[sweep]\n"dms.norm" = ["l1", "l2"]\nseed = [1, 2]\n')
+    done = anoca_command("sweep", small, "--out", out, "--jobs", "2", "--json")
+    assert done.code == 0
+    assert len(done.rows) == 4
+    assert {(r["dms.norm"], r["seed"]) for r in done.rows} == {("l1", 1), ("l1", 2), ("l2", 1), ("l2", 2)}
+    assert (out / "small" / "sweep.png").stat().st_size > 5000
+    table = pd.read_csv(out / "small" / "sweep.csv")
+    assert len(table) == 4
+    stamps = {Path(r["folder"]): (Path(r["folder"]) / "manifest.json").stat().st_mtime_ns for r in done.rows}
+    lost = next(iter(stamps))
+    for path in lost.iterdir():
+        path.unlink()
+    lost.rmdir()
+    again = anoca_command("sweep", small, "--out", out, "--jobs", "1", "--json")
+    assert again.code == 0
+    for folder, stamp in stamps.items():
+        changed = (folder / "manifest.json").stat().st_mtime_ns != stamp
+        assert changed == (folder == lost)
+
+
+def test_an_interrupted_run_leaves_nothing_that_counts_as_done(anoca_command, small, tmp_path, monkeypatch):
+    out = tmp_path / "results"
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anoca.simulation.solve", stop)
+    monkeypatch.setattr("anoca.agents.solve", stop)
+    done = anoca_command("run", small, "--out", out)
+    assert done.code == 130
+    assert "again" in done.err
+    assert not is_done(load_scenario(small), out)
+
+
+def test_reproduce_case1_meets_the_published_voltages(anoca_command, tmp_path):
+    done = anoca_command("reproduce", "case1", "--out", tmp_path, "--json")
+    rows = [r for r in done.rows if "Table II:" in r["table"]]
+    assert done.code == 0
+    assert [r["gridlabd_v"] for r in rows] == [1917.76, 2061.26, 1980.76]
+    for row in rows:
+        assert abs(row["our_v"] / row["gridlabd_v"] - 1) <= 1e-4
+        assert abs(row["our_v"] - row["check_v"]) <= 1e-5
+        assert row["anoca_error_pct"] == pytest.approx(100 * (row["anoca_v"] / row["gridlabd_v"] - 1))
+    without = {r["export_rule"]: r for r in done.rows if "Table III" in r["table"]}
+    assert without["net_unity"]["solution"] is False
+    v = [without["net_keep_q"][f"v{k}_pu"] for k in range(3)]
+    assert np.allclose(v, [1.158, 0.957, 0.594], atol=1e-3)
+
+
+def test_powerflow_of_case2_matches_the_reference_values(anoca_command):
+    done = anoca_command("powerflow", "ieee342", "--json")
+    whole = json.loads(done.out)
+    v = {r["node"]: r["v_pu"] for r in whole["rows"]}
+    assert whole["converged"] is True
+    assert whole["source_kw"] == pytest.approx(42760.187, abs=0.01)
+    assert v["S1.1"] == pytest.approx(0.9955008, abs=1e-7)
+    assert v["S47.1"] == pytest.approx(0.9909994, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("doctor",),
+        ("feeder", "list"),
+        ("feeder", "check", "ieee4"),
+        ("feeder", "show", "ieee342"),
+        ("powerflow", "ieee4"),
+        ("scenarios", "list"),
+    ],
+)
+def test_verbs_print_for_people_and_for_scripts(anoca_command, words):
+    for_people = anoca_command(*words)
+    for_scripts = anoca_command(*words, "--json")
+    assert for_people.out.strip()
+    assert isinstance(for_scripts.rows, list)
+    assert for_people.code == for_scripts.code == 0
+
+
+def test_scenarios_copy(anoca_command, tmp_path):
+    done = anoca_command("scenarios", "copy", "case2_hour.toml", tmp_path)
+    assert done.code == 0
+    assert load_scenario(tmp_path / "case2_hour.toml").name == "case2-hour"
+    assert anoca_command("scenarios", "copy", "case2_hour.toml", tmp_path).code == 2
+
+
+EXTRA = "[[prosumers.extra]]\nname = 'x'\nnode = '{node}'\nbase_kw = {kw}\npercent = 50\n"
+FLAT = "[tariff]\nkind = 'flat'\nimport_price_per_kwh = 0.01\nexport_price_per_kwh = 0.05\n"
+
+# What is changed in the scenario (line -> line, or appended), and two words the message must have:
+# the thing that is wrong, and the fix or the reason.
+BAD: dict[str, tuple[str, str, str, str]] = {
+    "unknown key": ("", "[dms]\nnrm = 'l1'", "nrm", "norm"),
+    "unknown section": ("", "[limit]\nv_min_pu = 0.9", "limit", "limits"),
+    "unknown norm": ("", "[dms]\nnorm = 'l7'", "l7", "l1"),
+    "unknown library feeder": ('name = "synthetic"', 'name = "synthetik"', "synthetik", "did you mean"),
+    "unknown feeder option": ("n_buses = 20, seed = 1", "n_buses = 20, colour = 1", "colour", "options"),
+    "unknown bus": ("", EXTRA.format(node="nowhere.1", kw=5), "nowhere", "no node"),
+    "negative kW": ("", EXTRA.format(node="b1.1", kw=-5), "base_kw", "-5"),
+    "NaN": ("i_scale = 0.25", "i_scale = nan", "i_scale", "finite"),
+    "empty band": ("i_scale = 0.25", "v_min_pu = 1.06", "v_min_pu", "empty"),
+    "unknown switch": ("[prosumers]", "open = ['S1']\n[prosumers]", "S1", "switch"),
+    "price import below export": ("", FLAT, "import", "export"),
+    "unknown time zone": ("ticks = 2", "timezone = 'Mars/Olympus'", "Mars/Olympus", "time zone"),
+    "missing load file": ("", "[series]\nload_file = 'nowhere.csv'", "nowhere.csv", "no load file"),
+    "no prosumer": ("percent = { A = 150, C = 100 }", "percent = { A = 0 }", "prosumer", "percent"),
+    "unknown category": ("percent = { A = 150, C = 100 }", "percent = { D = 10 }", "D", "categories"),
+    "weight of nobody": ("battery_kw = 20.0", "weights = { ghost = 2.0 }", "ghost", "weights"),
+    "no seed": ("seed = 3", "", "seed", "missing"),
+    "not TOML": ("seed = 3", "seed = = 3", "small.toml", "TOML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_clear_message_and_writes_nothing(anoca_command, small, tmp_path, case):
+    line, other, the_thing, the_fix = BAD[case]
+    content = small.read_text()
+    assert line in content
+    small.write_text(content.replace(line, other, 1) if line else f"{content}\n{other}\n")
+    out = tmp_path / "results"
+    done = anoca_command("run", small, "--out", out)
+    assert done.code == 2, done.err
+    assert the_thing in done.err
+    assert the_fix in done.err
+    assert "Traceback" not in done.err
+    assert not out.exists()
+
+
+def test_a_missing_scenario_suggests_the_near_one(anoca_command, small):
+    done = anoca_command("run", small.with_name("smal.toml"))
+    assert done.code == 2
+    assert "did you mean" in done.err
+    assert "small.toml" in done.err
+
+
+def test_opening_switches_that_cut_off_nodes_names_them(anoca_command, tmp_path):
+    from feeders import Switches, library
+
+    names = json.dumps([str(name) for name in library.load("ieee342")[Switches].name])
+    path = tmp_path / "island.toml"
+    path.write_text(
+        f'name = "island"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "ieee342"\nopen = {names}\n'
+        "[prosumers]\ntable1 = 3\n"
+    )
+    done = anoca_command("run", path, "--out", tmp_path / "results")
+    assert done.code == 2
+    assert "no path to a source" in done.err
+    assert "S1" in done.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.assign(**{f.columns[1]: np.nan}), "not a number"),
+        (lambda f: f.assign(**{f.columns[1]: -1.0}), "powers are >= 0"),
+        (lambda f: f.drop(columns=f.columns[1]), "missing"),
+        (lambda f: f.iloc[:5], "ticks missing"),
+        (lambda f: f.rename(columns={"time": "when"}), "no column `time`"),
+        (lambda f: pd.concat([f, f]), "twice"),
+        (lambda f: f.assign(time="noon"), "no time"),
+        (lambda f: f.assign(**{f.columns[1]: "much"}), "much"),
+    ],
+)
+def test_a_users_series_is_used_or_refused(anoca_command, small, tmp_path, spoil, message):
+    from anoca.placement import load_feeder, place
+
+    scenario = load_scenario(small)
+    placement = place(scenario, load_feeder(scenario.feeder))
+    times = pd.date_range("2026-06-21 12:30", periods=26, freq="5min", tz="America/New_York")
+    good = pd.DataFrame({"time": times, **dict.fromkeys(placement.name, 3.0)})
+    path = tmp_path / "load.csv"
+    small.write_text(small.read_text() + '\n[series]\nload_file = "load.csv"\n')
+    good.to_csv(path, index=False)
+    fine = anoca_command("run", small, "--out", tmp_path / "results", "--json")
+    assert fine.code == 0
+    homes = pd.read_parquet(Path(fine.rows[0]["folder"]) / "prosumers.parquet")
+    assert (homes["p_load_kw"] == 3.0).all()
+    spoil(good).to_csv(path, index=False)
+    refused = anoca_command("run", small, "--out", tmp_path / "other")
+    assert refused.code == 2
+    assert message in refused.err
+    assert "load.csv" in refused.err
+    assert not (tmp_path / "other").exists()
