@@ -29,7 +29,7 @@ export PIP_ROOT_USER_ACTION = ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv setup setup-test run test test-slow lint format lock clean
+.PHONY: help venv setup setup-test run test test-slow lint format docs lock clean
 
 help: ## list the targets
 	@printf 'ANOCA simulator\n\n'
@@ -66,6 +66,11 @@ format: $(VENV)/.test ## rewrite the sources in the common format
 	$(SAY) 'Formatting'
 	@$(BIN)/ruff check -q --select I --fix .
 	@$(BIN)/ruff format -q .
+
+docs: $(VENV)/.runtime ## run every command for the README's table, and rewrite docs/scenarios.md
+	$(SAY) 'Running every command of the README (a few minutes)'
+	@$(BIN)/python docs/settings.py
+	@$(BIN)/python docs/commands.py
 
 clean: ## remove the environment, caches and build products (results/ is kept)
 	$(SAY) 'Removing .venv, caches and build products'

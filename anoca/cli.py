@@ -56,6 +56,9 @@ def _options(
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
+INTERRUPTED = 130
+SHOWN_AS_ZERO = 1e-6
+
 # The base class of usage errors, wherever this version of typer keeps it.
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
@@ -74,11 +77,14 @@ def main() -> None:
     except typer.Exit as exc:
         code = exc.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err_console.print("interrupted; run the same command again to go on with what is missing")
-        code = 130
+        code = INTERRUPTED
+    except SystemExit as exc:  # typer itself leaves like this on Ctrl-C
+        code = exc.code
     except _UsageError as exc:
         exc.show()
         code = exc.exit_code
+    if code == INTERRUPTED:
+        err_console.print("interrupted; run the same command again to go on with what is missing")
     sys.exit(code or 0)
 
 
@@ -223,7 +229,7 @@ def doctor(as_json: JsonOption = False) -> None:
     checks = diagnose()
     frame = pd.DataFrame([asdict(check) for check in checks])
     _emit(as_json, frame.to_dict("records"), "anoca doctor")
-    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+    raise typer.Exit(0 if all(check.ok or check.optional for check in checks) else 1)
 
 
 @feeder_app.command("list")
@@ -365,6 +371,8 @@ def _show(as_json: bool, frame: pd.DataFrame, title: str) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
+        if abs(value) < SHOWN_AS_ZERO:
+            return "0"
         return "" if pd.isna(value) else f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
     return str(value)
 

@@ -110,7 +110,8 @@ def _read(path: Path, times: pd.DatetimeIndex, columns: list[str], what: str) ->
         index = pd.to_datetime(frame["time"], utc=True, format="ISO8601").dt.tz_convert(times.tz)
     except (ValueError, TypeError) as exc:
         raise InputError(
-            f"{path}: column `time` holds something that is no time (ISO 8601 with an offset, 2026-06-21T12:30-04:00): {exc}"
+            f"{path}: column `time` holds something that is no time; write it as 2026-06-21T12:30-04:00 "
+            f"(ISO 8601 with an offset): {exc}"
         ) from exc
     frame.index = pd.DatetimeIndex(index)
     if frame.index.has_duplicates:

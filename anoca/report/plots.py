@@ -151,6 +151,8 @@ def sweep_summary(table: pd.DataFrame, axes_keys: Sequence[str], title: str) -> 
         colour = COLOURS.get(name, f"C{k}")
         left.plot(x, table.loc[mine, "curtailed_mw"], "o", ms=5, alpha=0.7, color=colour, label=name or None)
         right.plot(x, table.loc[mine, "largest_kw"], "o", ms=5, alpha=0.7, color=colour)
+    left.set_yscale("symlog", linthresh=0.01)
+    left.set_ylim(bottom=0)
     for axis, text in ((left, "curtailed, MW (mean over ticks)"), (right, "largest curtailment, kW")):
         axis.set_xticks(range(len(order)), order, rotation=0 if len("".join(order)) < 40 else 20)
         axis.set_xlabel(first)

@@ -25,7 +25,12 @@ def test_bad_options_say_what_is_valid(options: dict, hint: str) -> None:
 
 def test_paper_profile_and_changes_to_it() -> None:
     paper = HemsConfig.paper(horizon=12)
-    assert (paper.terminal, paper.pv_spill, paper.wear_price_per_kwh, paper.horizon) == ("equality", False, 0, 12)
+    assert (paper.terminal, paper.pv_spill, paper.wear_price_per_kwh, paper.horizon) == (
+        "equality",
+        False,
+        0,
+        12,
+    )
     assert HemsConfig.paper(pv_spill=True).pv_spill
     with pytest.raises(ConfigError, match="did you mean 'horizon'"):
         HemsConfig.paper(horizont=12)

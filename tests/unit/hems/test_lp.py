@@ -25,7 +25,8 @@ def test_face_fixes_what_has_a_reduced_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tie_break", "export", "charge"), [("least_battery", 3, 0), ("defer_export", 1, 2), ("export_early", 3, 0)]
+    ("tie_break", "export", "charge"),
+    [("least_battery", 3, 0), ("defer_export", 1, 2), ("export_early", 3, 0)],
 )
 def test_tie_break_between_equal_hours(tie_break: str, export: float, charge: float) -> None:
     # 2 kWh will be needed in the last hour; two equal sunny hours can store them.

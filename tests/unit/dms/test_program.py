@@ -1,0 +1,156 @@
+"""Derivatives of the programme for every device, norm and limit; its structure never changes."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dms import NORMS, Limits, compile, solve
+from dms.devices import DEVICES
+from dms.program import Program
+from feeders import Feeder
+
+TOLERANCE = 1e-7
+STEP = 0.5  # central differences of a quadratic are exact at any step; a long one rounds least
+
+
+@pytest.fixture(params=["zoo", "three_winding"])
+def feeder(request: pytest.FixtureRequest) -> Feeder:
+    return request.getfixturevalue(request.param)
+
+
+def _program(feeder: Feeder, norm: str) -> Program:
+    weights = {name: 1.0 + 0.5 * k for k, name in enumerate(dict.fromkeys(_prosumers(feeder)))}
+    return compile(feeder, norm=norm, limits=Limits(i_max_default_a=50.0), weights=weights).program
+
+
+def _prosumers(feeder: Feeder) -> list[str]:
+    from feeders import Connections
+
+    return list(feeder[Connections].prosumer)
+
+
+def _point(program: Program, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=program.n)
+
+
+def _difference(f, x: np.ndarray) -> np.ndarray:
+    """Central differences of f, one row per variable."""
+    steps = STEP * np.eye(len(x))
+    return np.array([(f(x + h) - f(x - h)) / (2 * STEP) for h in steps])
+
+
+def _largest_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Relative to the largest entry of the same row where that is above one."""
+    scale = np.maximum(np.abs(wanted).max(axis=-1, keepdims=True), 1.0)
+    return float((np.abs(found - wanted) / scale).max())
+
+
+def test_the_zoo_has_every_device_and_kind_of_limit(zoo: Feeder) -> None:
+    """A device added without a place in the zoo is not covered by the tests below."""
+    assert {table.__name__ for table in DEVICES if not len(zoo[table])} == set()
+    values = compile(zoo).values
+    assert set(values.kind) == {"line", "switch", "transformer"}
+    assert len(values.node)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gradient(feeder: Feeder, norm: str) -> None:
+    program = _program(feeder, norm)
+    x = _point(program)
+    wanted = _difference(lambda y: np.array([program.objective(y)]), x)[:, 0]
+    assert np.abs(wanted).max() > 0.1
+    assert _largest_error(program.gradient(x), wanted) < TOLERANCE
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_jacobian(feeder: Feeder, norm: str) -> None:
+    program = _program(feeder, norm)
+    assert {"v_band", "i_limit"} <= set(program.rows)
+    x = _point(program)
+    wanted = _difference(program.constraints, x).T
+    assert _largest_error(program.jacobian_matrix(x).toarray(), wanted) < TOLERANCE
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_hessian_of_the_lagrangian(feeder: Feeder, norm: str) -> None:
+    program = _program(feeder, norm)
+    rng = np.random.default_rng(1)
+    multipliers, sigma, x = rng.normal(size=program.m), 1.7, _point(program)
+
+    def slope(y: np.ndarray) -> np.ndarray:
+        """Of the Lagrangian, by differences of the values alone."""
+        values = _difference(lambda z: np.append(program.constraints(z), program.objective(z)), y)
+        return values @ np.append(multipliers, sigma)
+
+    some = rng.permutation(program.n)[:25]
+    columns = [(slope(x + h) - slope(x - h)) / (2 * STEP) for h in STEP * np.eye(program.n)[some]]
+    row, col = program.hessian_structure
+    lower = sp.coo_matrix((program.hessian(multipliers, sigma), (row, col)), shape=(program.n,) * 2).toarray()
+    full = lower + np.tril(lower, -1).T
+    assert _largest_error(full[some], np.array(columns)) < TOLERANCE
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_hessian_is_the_slope_of_the_lagrangian_gradient(feeder: Feeder, norm: str) -> None:
+    """Every column, from the gradients that the tests above have checked."""
+    program = _program(feeder, norm)
+    rng = np.random.default_rng(2)
+    multipliers, sigma, x = rng.normal(size=program.m), 0.3, _point(program)
+    wanted = _difference(lambda y: sigma * program.gradient(y) + program.jacobian_matrix(y).T @ multipliers, x)
+    row, col = program.hessian_structure
+    lower = sp.coo_matrix((program.hessian(multipliers, sigma), (row, col)), shape=(program.n,) * 2).toarray()
+    assert _largest_error(lower + np.tril(lower, -1).T, wanted) < TOLERANCE
+
+
+def test_patterns_are_lower_triangular_and_without_repeats(zoo: Feeder) -> None:
+    program = _program(zoo, "l2")
+    for row, col in (program.jacobian_structure, program.hessian_structure):
+        assert len({*zip(row.tolist(), col.tolist(), strict=True)}) == len(row)
+    row, col = program.hessian_structure
+    assert (row >= col).all()
+
+
+def test_names_cover_every_variable_and_row_once(zoo: Feeder) -> None:
+    program = _program(zoo, "linf")
+    assert len(set(program.variable_names())) == program.n
+    assert len(set(program.row_names())) == program.m
+    covered = np.concatenate([b.index for b in program.variables.values()])
+    np.testing.assert_array_equal(covered, np.arange(program.n))
+
+
+def _arrays(program: Program) -> dict[str, np.ndarray]:
+    """Every array that makes up the structure."""
+    found = {}
+    for part in ("linear", "products", "cost_products", "numbers"):
+        for f in fields(getattr(program, part)):
+            found[f"{part}.{f.name}"] = getattr(getattr(program, part), f.name)
+    found["cost_linear"] = program.cost_linear
+    for name, value in program._maps.items():
+        if sp.issparse(value):
+            found |= {f"{name}.{part}": getattr(value, part) for part in ("data", "indices", "indptr")}
+        else:
+            found[name] = value
+    return found
+
+
+def test_structure_is_read_only(zoo: Feeder) -> None:
+    program = _program(zoo, "linf")
+    writeable = [name for name, array in _arrays(program).items() if array.flags.writeable]
+    assert writeable == []
+    with pytest.raises(ValueError, match="read-only"):
+        program.numbers.row_lo[0] = 1.0
+
+
+def test_ticks_share_the_structure_and_change_none_of_it(zoo: Feeder) -> None:
+    problem = compile(zoo, norm="linf", limits=Limits(i_scale=0.5))
+    before = {name: array.tobytes() for name, array in _arrays(problem.program).items()}
+    one = problem.at(problem.request(np.full(7, 60.0)))
+    two = problem.at(problem.request(np.full(7, 10.0)))
+    assert not np.array_equal(one.row_lo, two.row_lo)
+    one.row_lo[:], one.x0[:] = -1.0, 2.0
+    assert solve(problem, problem.request(np.full(7, 60.0))).certificate.ok
+    after = {name: array.tobytes() for name, array in _arrays(problem.program).items()}
+    assert after == before
+    np.testing.assert_array_equal(two.x0, 0.0)
