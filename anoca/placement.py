@@ -132,6 +132,11 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
     """
     section = scenario.prosumers
     loads = feeder[Loads]
+    if len(feeder[Connections]):
+        raise InputError(
+            f"feeder {feeder.name} brings {len(feeder[Connections])} prosumers of its own; a scenario places "
+            "them itself, so leave them out (feeder.options.prosumers)"
+        )
     percent = _percent(section, loads)
     mine = percent > 0
     extra = section.extra

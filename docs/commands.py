@@ -26,7 +26,7 @@ Headline = Callable[[list[Row], Row], str]
 
 def _doctor(rows: list[Row], _: Row) -> str:
     found = {row["name"]: row["found"] for row in rows}
-    return f"{len(rows)} lines; {next(v for k, v in found.items() if 'pt' in k.lower() and 'ipopt' in k.lower())}"
+    return f"{len(rows)} lines; cyipopt {found['cyipopt']}, Ipopt {found['Ipopt solves']}"
 
 
 def _feeders(rows: list[Row], _: Row) -> str:
@@ -71,15 +71,17 @@ def _compare(rows: list[Row], _: Row) -> str:
 
 def _run(rows: list[Row], _: Row) -> str:
     r = rows[-1]
+    cut, stored, spilled = (r[f"{what}_kwh"] for what in ("curtailed", "stored", "spilled"))
     return (
         f"{r['ticks']} ticks, {r['certified']} certified, {r['ticks_curtailed']} with curtailment, "
-        f"{r['curtailed_kwh']:.0f} kWh curtailed ({r['stored_kwh']:.0f} stored, {r['spilled_kwh']:.0f} spilled), "
+        f"{cut:.0f} kWh curtailed ({stored:.0f} stored, {spilled:.0f} spilled), "
         f"worst cable {r['plant_worst_line_pct']:.2f} %"
     )
 
 
 def _sweep(rows: list[Row], _: Row) -> str:
-    return f"{len(rows)} runs, {sum(r['certified'] for r in rows)} of {sum(r['ticks'] for r in rows)} ticks certified"
+    certified, ticks = (sum(r[key] for r in rows) for key in ("certified", "ticks"))
+    return f"{len(rows)} runs, {certified} of {ticks} ticks certified"
 
 
 COMMANDS: list[tuple[str, Headline]] = [

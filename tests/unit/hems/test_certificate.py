@@ -17,7 +17,7 @@ def full_battery(backend: str, **config: object) -> HemsFleet:
 
 
 def test_burn_case_the_relaxation_cheats_and_the_milp_does_not(flat: Callable[..., Tariff]) -> None:
-    # 1.6 kWh must go to reach e* exactly, and no load takes it: the relaxation charges and discharges at once.
+    # 1.6 kWh must go to reach e* exactly, and nothing takes it: the relaxation does both at once.
     idle = np.zeros((1, 4))
     cheat = full_battery("lp", terminal="equality").plan(idle, idle, flat())
     assert cheat.status.tolist() == [PlanStatus.UNCERTIFIED]
@@ -35,7 +35,7 @@ def test_burn_case_the_relaxation_cheats_and_the_milp_does_not(flat: Callable[..
 
 
 def test_worthless_energy_is_not_burnt_but_spilled() -> None:
-    # Battery full for good, PV that nobody takes, free export: charging while discharging costs the LP nothing.
+    # Battery full for good, PV that nobody takes: charging while discharging costs the relaxation nothing.
     fleet = full_battery("lp")
     fleet.soc_kwh = [4.0]
     pv, load = np.full((1, 4), 3.0), np.full((1, 4), 0.5)
@@ -77,7 +77,7 @@ def test_netting_a_burning_point_costs_nothing_where_the_theorem_holds() -> None
 
 @pytest.mark.parametrize("backend", ["auto", "milp", "pyomo"])
 def test_negative_import_price_is_decided_with_binaries(backend: str) -> None:
-    # Paid to import, export closed: the relaxation burns what it is paid for; a real battery can only fill up.
+    # Paid to import, export closed: the relaxation burns energy; a real battery can only fill up.
     home = Home("A", LOSSY, export_limit_kw=0.0)
     fleet = HemsFleet([home], HemsConfig(step_minutes=15, horizon=4, backend=backend))
     tariff = Tariff(np.full(4, -0.05), np.full(4, -0.05))

@@ -46,7 +46,7 @@ def solved(**changes: object) -> tuple[float, float, float]:
 
 
 def test_discharging_into_the_load() -> None:
-    # 1 kWh saved is worth 0.40, less 0.01 wear; it takes 1.25 kWh out, 0.375 of shortfall. Export is not worth it.
+    # 1 kWh saved is worth 0.40, less 0.01 wear; it takes out 1.25 kWh, 0.375 of shortfall. Export pays less.
     cost, battery, export = solved()
     assert battery == pytest.approx(-2.0, abs=1e-6)
     assert cost == pytest.approx(1.25 * 0.3 + 1.0 * 0.01, abs=1e-8)

@@ -1,0 +1,420 @@
+"""Laws of the home energy problem over seeded random homes, held against the Pyomo text of (1).
+
+The oracle's data are written out here from the home, the forecasts and the prices, without `hems.model`, so
+that an error in the arrays that the fast solvers use would show.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+import pytest
+
+from hems import Battery, HemsConfig, HemsFleet, Home, Tariff
+from hems.household import HomeArrays
+from hems.lp import LpBackend, goals, relaxation
+from hems.model import Problems, Window, build_problems, build_structure
+from hems.reference import HomeNumbers, break_ties, build_model, solve_model
+
+CLASSES = (
+    "plain",
+    "equal_prices",
+    "negative_export",
+    "negative_import",
+    "equality",
+    "paper",
+    "arbitrage",
+    "soc_outside",
+    "wear",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One home and what it sees."""
+
+    home: Home
+    battery: Battery
+    config: HemsConfig
+    soc_start: float
+    load_kw: np.ndarray
+    pv_kw: np.ndarray
+    tariff: Tariff
+
+    def fleet(self, **changes: object) -> HemsFleet:
+        return HemsFleet([self.home], dataclasses.replace(self.config, **changes), soc_start=self.soc_start)
+
+    def plan(self, fleet: HemsFleet):
+        return fleet.plan(self.load_kw[None], self.pv_kw[None], self.tariff)
+
+
+def draw(rng: np.random.Generator, kind: str, ticks: int) -> Case:
+    T = ticks
+    pi = rng.uniform(0.05, 0.4, T) if rng.random() < 0.5 else rng.choice([0.1, 0.2, 0.35], T)
+    pe = pi * rng.uniform(0, 1, T) if rng.random() < 0.5 else np.minimum(0.05, pi)
+    limits = {
+        "import_limit_kw": rng.choice([2.0, 8.0, np.inf]),
+        "export_limit_kw": rng.choice([0, 2.0, np.inf]),
+    }
+    if kind == "equal_prices":
+        pe = pi.copy()
+    if kind == "negative_export":
+        pe[rng.random(T) < 0.4] = -0.04
+    if kind == "negative_import":
+        pi[rng.random(T) < 0.3] = -0.05
+        pe = np.minimum(pe, pi)
+    if kind == "arbitrage":
+        high = rng.random(T) < 0.3
+        pe[high] = pi[high] + 0.1
+        limits = {"import_limit_kw": 8.0, "export_limit_kw": rng.choice([0, 3.0])}
+    if kind == "paper":
+        limits = {}
+    battery = Battery(
+        energy_kwh=rng.uniform(1, 4),
+        p_charge_kw=rng.uniform(1, 5),
+        p_discharge_kw=rng.uniform(1, 5),
+        eta_charge=rng.uniform(0.8, 1),
+        eta_discharge=rng.uniform(0.8, 1),
+        soc_min=0.1,
+        soc_max=0.95,
+    )
+    config = HemsConfig(
+        horizon=T,
+        step_minutes=15,
+        terminal="equality" if kind in ("equality", "paper") else "soft",
+        pv_spill=kind != "paper",
+        wear_price_per_kwh=0.02 if kind == "wear" else 0.0,
+    )
+    soc = rng.choice([0.0, 0.05, 0.97, 1.0]) if kind == "soc_outside" else rng.uniform(0.1, 0.95)
+    load = rng.uniform(0, 3, T) * (rng.random(T) < 0.8)
+    pv = rng.uniform(0, 8, T) * (rng.random(T) < 0.7)
+    tariff = Tariff(pi, pe, allow_arbitrage=kind == "arbitrage")
+    return Case(Home("A", battery, **limits), battery, config, float(soc), load, pv, tariff)
+
+
+def oracle_numbers(case: Case, *, export_cap_kw: float | None = None) -> HomeNumbers:
+    """The data of (1), with the AES as a cap on the first tick where one is given."""
+    home, b, config, tariff = case.home, case.battery, case.config, case.tariff
+    T, dt = len(case.load_kw), case.config.dt_h
+    rho = max(1.0, 10 * (tariff.import_price_per_kwh.max() + config.wear_price_per_kwh) / b.eta_charge)
+    lo, hi, start = b.soc_min * b.energy_kwh, b.soc_max * b.energy_kwh, case.soc_start * b.energy_kwh
+    soc_lo, soc_hi = np.full(T, lo), np.full(T, hi)
+    low = high = start
+    for k in range(T):
+        net = case.load_kw[k] - case.pv_kw[k]
+        low += dt * b.eta_charge * min(b.p_charge_kw, max(0.0, home.import_limit_kw - net))
+        high -= dt / b.eta_discharge * min(b.p_discharge_kw, max(0.0, net))
+        soc_lo[k], soc_hi[k] = min(lo, low), max(hi, high)
+    export_max = np.full(T, home.export_limit_kw)
+    spill_max = case.pv_kw.copy() if config.pv_spill else np.zeros(T)
+    if export_cap_kw is not None:
+        export_max[0], spill_max[0] = export_cap_kw, case.pv_kw[0]
+    return HomeNumbers(
+        dt_h=dt,
+        net_load_kw=case.load_kw - case.pv_kw,
+        import_price_per_kwh=tariff.import_price_per_kwh,
+        export_price_per_kwh=tariff.export_price_per_kwh,
+        over_import_price_per_kwh=tariff.import_price_per_kwh + 10 * rho,
+        wear_price_per_kwh=config.wear_price_per_kwh,
+        shortfall_price_per_kwh=rho,
+        surplus_price_per_kwh=rho if config.terminal == "equality" else 0.0,
+        import_max_kw=np.full(T, home.import_limit_kw),
+        over_import_max_kw=np.maximum(case.load_kw - home.import_limit_kw, 0.0),
+        export_lo_kw=np.zeros(T),
+        export_max_kw=export_max,
+        charge_max_kw=np.full(T, b.p_charge_kw),
+        discharge_max_kw=np.full(T, b.p_discharge_kw),
+        spill_max_kw=spill_max,
+        eta_charge=b.eta_charge,
+        eta_discharge=b.eta_discharge,
+        soc_kwh=start,
+        soc_lo_kwh=soc_lo,
+        soc_hi_kwh=soc_hi,
+        target_kwh=config.soc_target * b.energy_kwh,
+    )
+
+
+def assert_between(objective: float, bound: float, incumbent: float) -> None:
+    tolerance = 1e-6 * max(1.0, abs(incumbent))
+    assert bound - tolerance <= objective <= incumbent + tolerance
+
+
+def check_against_oracle(case: Case) -> str:
+    """Objective and OES of one case; returns the path it took."""
+    import pyomo.environ as pyo
+
+    model = build_model(oracle_numbers(case))
+    bound = solve_model(model)
+    assert bound is not None
+    plan = case.plan(case.fleet())
+    plan.raise_for_status()
+    assert_between(plan.objective[0], bound, pyo.value(model.cost))
+    assert plan.lower_bound[0] <= pyo.value(model.cost) + 1e-6
+    break_ties(model, "least_battery")
+    # The oracle breaks ties within 1e-9 $, that is within 1e-9 $ / (smallest price difference x dt).
+    assert plan.p_export_kw[0] == pytest.approx(pyo.value(model.ge[0]), abs=1e-5)
+    return str(plan.path[0])
+
+
+def check_residuals(case: Case, fleet: HemsFleet) -> None:
+    """The plan obeys (1b), (1c), the limits, and both complementarities, to 1e-9."""
+    t, b, dt = fleet.explain(0), case.battery, case.config.dt_h
+    balance = t.p_import_kw + t.p_pv_kw - t.p_spill_kw + t.p_discharge_kw
+    assert (balance - t.p_export_kw - t.p_load_kw - t.p_charge_kw).abs().max() <= 1e-9
+    start = case.soc_start * b.energy_kwh
+    stored = dt * (b.eta_charge * t.p_charge_kw - t.p_discharge_kw / b.eta_discharge)
+    assert (t.soc_kwh - start - stored.cumsum()).abs().max() <= 1e-9
+    assert t.soc_kwh.min() >= min(b.soc_min * b.energy_kwh, start) - 1e-8
+    assert t.soc_kwh.max() <= max(b.soc_max * b.energy_kwh, start) + 1e-8
+    assert (t[["p_charge_kw", "p_discharge_kw"]].min(axis=1) == 0.0).all()
+    assert (t[["p_import_kw", "p_export_kw"]].min(axis=1) == 0.0).all()
+    assert t.p_charge_kw.max() <= b.p_charge_kw + 1e-9
+    assert t.p_discharge_kw.max() <= b.p_discharge_kw + 1e-9
+    assert t.p_export_kw.max() <= case.home.export_limit_kw + 1e-9
+    assert ((t.p_spill_kw >= 0.0) & (t.p_spill_kw <= t.p_pv_kw + 1e-9)).all()
+
+
+# Optimality ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_plans_cost_what_the_milp_says(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    paths = [check_against_oracle(draw(rng, kind, ticks=12)) for _ in range(20)]
+    exact = kind not in ("negative_import", "arbitrage")
+    assert ("milp" in paths) != exact  # exact classes need no MILP, the others reach it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CLASSES)
+def test_plans_cost_what_the_milp_says_over_a_full_horizon(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(3):
+        check_against_oracle(
+            draw(rng, kind, ticks=96 if kind not in ("negative_import", "arbitrage") else 32)
+        )
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_plans_obey_the_equations(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(25 if kind not in ("negative_import", "arbitrage") else 6):
+        case = draw(rng, kind, ticks=12)
+        fleet = case.fleet()
+        case.plan(fleet)
+        check_residuals(case, fleet)
+
+
+# The tie-break ------------------------------------------------------------------------------------
+
+
+def lp_numbers(case: Case) -> Problems:
+    structure = build_structure(
+        case.config.horizon,
+        case.config.dt_h,
+        eta_charge=case.battery.eta_charge,
+        eta_discharge=case.battery.eta_discharge,
+    )
+    return build_problems(
+        structure,
+        HomeArrays.of([case.home]),
+        window=Window(case.load_kw[None], case.pv_kw[None], case.tariff),
+        soc_kwh=np.array([case.soc_start * case.battery.energy_kwh]),
+        config=case.config,
+    )
+
+
+def permuted_optimum(p: Problems, rng: np.random.Generator, options: dict) -> tuple[float, float]:
+    """Battery power and export of tick 0 by the same order of goals, from shuffled columns and other options.
+
+    The optimal face is found afresh from this run's own multipliers.
+    """
+    structure = p.structure
+    order = rng.permutation(structure.n_cols)
+    matrix = structure.matrix[:, order]
+    lp = relaxation(structure)
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
+    lp.a_matrix_.value_ = matrix.data
+    lo, hi = p.col_lo[0][order], p.col_hi[0][order]
+    lp.row_lower_ = lp.row_upper_ = p.rhs[0]
+    tick_0 = goals(structure)
+    x = np.zeros(structure.n_cols)
+    for goal in (p.cost, tick_0.battery, tick_0.spill):
+        highs = highspy.Highs()
+        for name, value in {"output_flag": False, "dual_feasibility_tolerance": 1e-9, **options}.items():
+            highs.setOptionValue(name, value)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = goal[order], lo, hi
+        highs.passModel(lp)
+        highs.run()
+        assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+        solution = highs.getSolution()
+        price = goal[order] - matrix.T @ np.array(solution.row_dual)
+        lo, hi = np.where(price < -1e-10, hi, lo), np.where(price > 1e-10, lo, hi)
+        x[order] = solution.col_value
+    col = structure.col
+    battery = x[col.p_charge_kw.start] - x[col.p_discharge_kw.start]
+    return battery, -(p.rhs[0, 0] + x[col.p_spill_kw.start] + battery)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"presolve": "on"},
+        {"presolve": "off", "simplex_strategy": 4},
+        {"presolve": "off", "simplex_dual_edge_weight_strategy": 0, "random_seed": 7},
+        {"solver": "ipm", "run_crossover": "on"},
+    ],
+    ids=["presolve", "primal", "dantzig", "interior"],
+)
+def test_the_oes_does_not_depend_on_the_solver(options: dict) -> None:
+    rng = np.random.default_rng(9)
+    for kind in ("plain", "wear", "negative_export", "soc_outside"):
+        for _ in range(6):
+            case = draw(rng, kind, ticks=24)
+            plan = case.plan(case.fleet())
+            battery, net_export = permuted_optimum(lp_numbers(case), rng, options)
+            assert plan.p_charge_kw[0] - plan.p_discharge_kw[0] == pytest.approx(battery, abs=1e-6)
+            assert plan.p_export_kw[0] == pytest.approx(max(net_export, 0.0), abs=1e-6)
+
+
+def test_ties_are_real_and_the_band_holds_all_of_them() -> None:
+    rng = np.random.default_rng(10)
+    wide = 0
+    for _ in range(40):
+        case = draw(rng, "plain", ticks=16)
+        found = {
+            t: case.plan(case.fleet(tie_break=t, compute_band=True))
+            for t in ("least_battery", "defer_export", "export_early")
+        }
+        lo, hi = found["least_battery"].oes_lo_kw[0], found["least_battery"].oes_hi_kw[0]
+        assert found["defer_export"].p_export_kw[0] == pytest.approx(lo, abs=1e-8)
+        assert found["export_early"].p_export_kw[0] == pytest.approx(hi, abs=1e-8)
+        assert lo - 1e-8 <= found["least_battery"].p_export_kw[0] <= hi + 1e-8
+        costs = [plan.objective[0] for plan in found.values()]
+        assert max(costs) - min(costs) <= 1e-8
+        wide += hi - lo > 0.01
+    assert wide > 2  # without a tie-break these homes would have no defined OES
+
+
+def test_least_battery_is_the_least_over_the_band() -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(30):
+        case = draw(rng, "plain", ticks=16)
+        powers = {}
+        for tie_break in ("least_battery", "defer_export", "export_early"):
+            plan = case.plan(case.fleet(tie_break=tie_break))
+            powers[tie_break] = abs(plan.p_charge_kw[0] - plan.p_discharge_kw[0])
+        assert powers["least_battery"] <= min(powers.values()) + 1e-8
+
+
+# The answer to the AES ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [k for k in CLASSES if k != "arbitrage"])
+def test_curtailed_plans_cost_what_the_milp_with_the_cap_says(kind: str) -> None:
+    import pyomo.environ as pyo
+
+    rng = np.random.default_rng(13)
+    done = 0
+    while done < 5:
+        case = draw(rng, kind, ticks=8)
+        fleet = case.fleet()
+        plan = case.plan(fleet)
+        if plan.p_export_kw[0] < 0.01:
+            continue
+        done += 1
+        aes = plan.p_export_kw * rng.random()
+        dispatch = fleet.respond(aes)
+        model = build_model(oracle_numbers(case, export_cap_kw=float(aes[0])))
+        bound = solve_model(model)
+        assert bound is not None
+        assert_between(dispatch.objective[0], bound, pyo.value(model.cost))
+
+
+@pytest.mark.parametrize("kind", ["plain", "negative_import", "paper", "soc_outside"])
+def test_export_is_the_aes_and_the_cut_is_accounted_for(kind: str) -> None:
+    rng = np.random.default_rng(14)
+    for _ in range(30 if kind != "negative_import" else 8):
+        case = draw(rng, kind, ticks=8)
+        fleet = case.fleet()
+        plan = case.plan(fleet)
+        oes = plan.p_export_kw
+        regrets = []
+        for share in (1.0, 0.7, 0.3, 0.0):
+            dispatch = fleet.respond(share * oes)
+            assert dispatch.p_export_kw.tolist() == (share * oes).tolist()
+            assert dispatch.curtailed[0] == (share < 1.0 and oes[0] > 1e-5)
+            cut = oes[0] - dispatch.p_export_kw[0]
+            split = dispatch.p_charge_more_kw + dispatch.p_discharge_less_kw + dispatch.p_spill_curtail_kw
+            assert split[0] == pytest.approx(cut, abs=1e-8)
+            supply = dispatch.p_import_kw + case.pv_kw[0] - dispatch.p_spill_kw + dispatch.p_discharge_kw
+            use = dispatch.p_export_kw + case.load_kw[0] + dispatch.p_charge_kw
+            assert supply[0] == pytest.approx(use[0], abs=1e-9)
+            if kind == "plain":  # by convexity none of the three goes backwards
+                parts = dispatch.p_charge_more_kw, dispatch.p_discharge_less_kw, dispatch.p_spill_curtail_kw
+                assert min(float(part[0]) for part in parts) >= -1e-8
+            regrets.append(float(dispatch.regret_usd[0]))
+        assert np.all(np.diff(regrets) >= -1e-8)
+        assert regrets[0] == 0.0
+
+
+def test_the_go_ahead_changes_nothing() -> None:
+    rng = np.random.default_rng(15)
+    for _ in range(20):
+        case = draw(rng, "plain", ticks=12)
+        fleet = case.fleet()
+        plan = case.plan(fleet)
+        before = fleet.explain(0)
+        dispatch = fleet.respond(plan.p_export_kw)
+        for name in (
+            "p_export_kw",
+            "p_import_kw",
+            "p_charge_kw",
+            "p_discharge_kw",
+            "p_spill_kw",
+            "objective",
+        ):
+            np.testing.assert_array_equal(getattr(dispatch, name), getattr(plan, name))
+        assert fleet.explain(0).equals(before)
+
+
+def test_planning_again_with_the_oes_as_limit_gives_the_same_oes() -> None:
+    # What `respond` would do without its short cut: the fixed export is already the optimum.
+    rng = np.random.default_rng(16)
+    backend = LpBackend(HemsConfig(horizon=12, step_minutes=15))
+    for _ in range(20):
+        case = draw(rng, "plain", ticks=12)
+        first = backend.solve(lp_numbers(case))
+        if first.p_export_kw[0, 0] == 0.0:
+            continue
+        fixed = lp_numbers(case).export_fixed(first.p_export_kw[:, 0], pv_kw=case.pv_kw[:1])
+        again = backend.solve(fixed)
+        assert again.objective[0] == pytest.approx(first.objective[0], abs=1e-9)
+        for name in ("p_export_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw"):
+            assert getattr(again, name)[0, 0] == pytest.approx(getattr(first, name)[0, 0], abs=2e-9)
+
+
+def test_the_cost_of_an_aes_is_convex() -> None:
+    rng = np.random.default_rng(17)
+    for _ in range(15):
+        case = draw(rng, "plain", ticks=12)
+        fleet = case.fleet()
+        plan = case.plan(fleet)
+        cost = [fleet.respond(share * plan.p_export_kw).objective[0] for share in np.linspace(0, 1, 6)]
+        assert np.all(np.diff(cost, n=2) >= -1e-8)
+
+
+def test_scaling_all_prices_scales_the_cost_and_keeps_the_plan() -> None:
+    rng = np.random.default_rng(18)
+    for _ in range(10):
+        case = draw(rng, "plain", ticks=12)
+        t = case.tariff
+        scaled = Tariff(3.0 * t.import_price_per_kwh, 3.0 * t.export_price_per_kwh)
+        fixed = {"shortfall_price_per_kwh": 5.0}, {"shortfall_price_per_kwh": 15.0}
+        a = case.plan(case.fleet(**fixed[0]))
+        b = dataclasses.replace(case, tariff=scaled).plan(case.fleet(**fixed[1]))
+        assert b.objective[0] == pytest.approx(3.0 * a.objective[0], abs=1e-7)
+        assert b.p_export_kw[0] == pytest.approx(a.p_export_kw[0], abs=1e-7)
