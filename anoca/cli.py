@@ -215,7 +215,7 @@ def powerflow(feeder: FeederArgument, option: FeederOption = None, as_json: Json
         _print_json({"rows": found.rows.to_dict("records"), **found.facts})
     else:
         _show(False, found.extremes(), f"{feeder}: extremes of {len(found.rows)} nodes (all of them: --json)")
-        _say(False, "  ".join(f"{key}: {value}" for key, value in found.facts.items()))
+        _say(False, "  ".join(f"{key}: {_fact(value)}" for key, value in found.facts.items()))
     raise typer.Exit(0 if found.facts["converged"] else 1)
 
 
@@ -375,6 +375,10 @@ def _cell(value: Any) -> str:
             return "0"
         return "" if pd.isna(value) else f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
     return str(value)
+
+
+def _fact(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)
 
 
 def _emit(as_json: bool, rows: Sequence[Mapping[Any, Any]], title: str) -> None:

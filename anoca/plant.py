@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dms import DmsRequest, Flow, Limits, LimitValues, Network, Units
-from dms.certificate import State, measure, run
+from dms.certificate import State, first_largest, measure, run
 from feeders import Connections, Feeder
 from feeders.table import Array
 
@@ -62,10 +62,9 @@ class Plant:
         return self._read(measure(self.network, flow, self.values))
 
     def _read(self, state: State) -> Reading:
-        cables = self.values.kind == "line"
-        load = np.where(cables, state.over_i + 1, -np.inf)
-        k = int(np.argmax(load)) if len(load) else -1
-        low, high = int(np.argmin(state.v_pu)), int(np.argmax(state.v_pu))
+        load = np.where(self.values.kind == "line", state.over_i + 1, -np.inf)
+        k = first_largest(load) if len(load) else -1
+        low, high = first_largest(-state.v_pu), first_largest(state.v_pu)
         return Reading(
             worst_line=str(self.values.label[k]) if k >= 0 else "",
             worst_line_pct=float(load[k] * 100) if k >= 0 else np.nan,

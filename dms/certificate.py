@@ -118,6 +118,11 @@ def terminal_current_a(network: Network, flow: Flow, values: LimitValues) -> Arr
     return found
 
 
+def first_largest(values: Array) -> int:
+    """Index of the largest value, the first of those within 1e-9: parallel cables tie, and names must not."""
+    return int(np.argmax(values >= values.max() - 1e-9))
+
+
 def certify(
     network: Network,
     request: DmsRequest,
@@ -142,8 +147,8 @@ def certify(
         gap = np.abs(flow.v[1:] / network.feeder.v_base_v[1:] - claimed_v_pu)
         disagreement = float(gap.max(initial=0.0))
     reasons = _reasons(state, curtail, p_adjusted_kw, disagreement)
-    where_v = int(np.argmax(state.over_v)) if len(state.over_v) else -1
-    where_i = int(np.argmax(state.over_i)) if len(state.over_i) else -1
+    where_v = first_largest(state.over_v) if len(state.over_v) else -1
+    where_i = first_largest(state.over_i) if len(state.over_i) else -1
     return Certificate(
         safe="no" if reasons else "relaxed" if relaxed else "yes",
         worst_v_pu=state.worst_over_v,

@@ -33,11 +33,11 @@ class AutoBackend:
         self._milp = MilpBackend(config, everywhere=False)
 
     def solve(self, problems: Problems) -> Solutions:
-        """Return certified plans; where both methods fail the better one, uncertified."""
+        """Return certified plans; where both methods fail the cheaper one, uncertified."""
         solutions = self._lp.solve(problems)
         failed = np.flatnonzero(~solutions.certified)
         if failed.size:
-            solutions.put(failed, self._milp.solve(problems.take(failed)))
+            solutions.put_better(failed, self._milp.solve(problems.take(failed)))
         return solutions
 
 

@@ -15,7 +15,8 @@ has to decide.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -88,15 +89,11 @@ class Solutions:
     path: NDArray[np.str_]
 
     @classmethod
-    def empty(cls, n: int, n_ticks: int) -> Self:
-        """Return room for the plans of n homes, to be filled by `put`."""
-        per_tick = {
-            name: np.zeros((n, n_ticks)) for name in cls.__dataclass_fields__ if name.startswith("p_")
-        }
-        per_home = {name: np.zeros(n) for name in ("shortfall_kwh", "objective", "lower_bound")}
-        band = {"oes_lo_kw": np.zeros(n), "oes_hi_kw": np.zeros(n)}
-        kind = {"feasible": np.zeros(n, dtype=bool), "path": np.full(n, "", dtype=_PATH_DTYPE)}
-        return cls(soc_kwh=np.zeros((n, n_ticks)), **per_tick, **per_home, **band, **kind)  # type: ignore[arg-type]
+    def gather(cls, parts: Sequence[tuple[NDArray[np.intp], Self]]) -> Self:
+        """Return the plans of all homes from those of groups, each with the numbers of its homes."""
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        names = [field.name for field in fields(cls)]
+        return cls(**{n: np.concatenate([getattr(part, n) for _, part in parts])[order] for n in names})
 
     def copy(self) -> Solutions:
         """Return a copy whose arrays are its own."""
@@ -121,6 +118,18 @@ class Solutions:
         """Overwrite the homes numbered `rows` by those of `other`."""
         for name, values in vars(self).items():
             values[rows] = getattr(other, name)
+
+    def put_better(self, rows: NDArray[np.intp], other: Solutions) -> None:
+        """As `put` where the plan of `other` is certified or cheaper; keep the better of the lower bounds."""
+        lower_bound = np.maximum(self.lower_bound[rows], other.lower_bound)
+        cheaper = ~self.feasible[rows] | (other.objective < self.objective[rows])
+        better = other.certified | (other.feasible & cheaper)
+        self.put(rows[better], other.take(better))
+        self.lower_bound[rows] = lower_bound
+
+    def take(self, rows: NDArray[np.bool_]) -> Solutions:
+        """Return a copy with the homes where `rows` is true."""
+        return Solutions(**{name: values[rows] for name, values in vars(self).items()})
 
 
 def complete(problems: Problems, raw: RawPlans) -> Solutions:
@@ -187,7 +196,8 @@ def _respect_limits(problems: Problems, battery: Floats, spill: Floats) -> None:
     lo, hi, col = problems.col_lo, problems.col_hi, problems.structure.col
     p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
     # Nothing exchanged stays exactly nothing, although battery and spill have been rounded.
-    battery[:, 0] -= np.where(np.abs(p_import[:, 0]) < 10.0**-_DECIMALS, p_import[:, 0], 0.0)
+    rounding = (np.abs(p_import[:, 0]) < 10.0**-_DECIMALS) & (battery[:, 0] != 0.0)
+    battery[:, 0] -= np.where(rounding, p_import[:, 0], 0.0)
     p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
     least = -hi[:, col.p_export_kw]
     most = hi[:, col.p_import_kw] + hi[:, col.p_over_import_kw] - lo[:, col.p_export_kw]

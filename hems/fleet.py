@@ -73,7 +73,6 @@ class HemsFleet:
         self._problems: list[Problems] = []
         self._planned: Solutions | None = None
         self._in_force: Solutions | None = None
-        self._plan: PlanBatch | None = None
         self._dispatch: DispatchBatch | None = None
 
     def _make_groups(self) -> list[_Group]:
@@ -125,7 +124,7 @@ class HemsFleet:
         self._window = window = Window(load, pv, tariff)
         self._dispatch = None
         self._problems = []
-        planned = Solutions.empty(*shape)
+        parts = []
         for group in self._groups:
             problems = build_problems(
                 group.structure,
@@ -135,10 +134,9 @@ class HemsFleet:
                 config=self.config,
             )
             self._problems.append(problems)
-            planned.put(group.rows, group.backend.solve(problems))
-        self._planned = self._in_force = planned
-        self._plan = self._plan_batch(planned)
-        return self._plan
+            parts.append((group.rows, group.backend.solve(problems)))
+        self._planned = self._in_force = Solutions.gather(parts)
+        return self._plan_batch(self._planned)
 
     def _check_tariff(self, tariff: Tariff) -> None:
         if tariff.n_ticks != self.config.horizon:

@@ -182,7 +182,9 @@ class LpBackend:
             on_face = _Face(solver, goals(structure), vertex.x, *face(vertex, lo, hi))
             if self._config.compute_band:
                 raw.oes_lo_kw[i], raw.oes_hi_kw[i] = on_face.export_band()
-            raw.x[i] = on_face.canonical(self._config.tie_break)
+            point = on_face.canonical(self._config.tie_break)
+            if point is not None:
+                raw.x[i] = point
         return complete(problems, raw)
 
 
@@ -193,10 +195,16 @@ class _Face:
         self._solver, self._goals = solver, goals
         self._x, self._lo, self._hi = x, lo, hi
 
-    def canonical(self, tie_break: TieBreak) -> Floats:
-        """Return the point that the tie-break chooses."""
+    def canonical(self, tie_break: TieBreak) -> Floats | None:
+        """Return the point that the tie-break chooses; None if a stage went unsolved."""
         for goal in self._goals.after_cost(tie_break):
-            self._narrow(goal)
+            vertex = self._optimum(goal)
+            if vertex is None:
+                return None
+            if goal is self._goals.net_import and goal @ vertex.x >= 0.0:
+                continue  # no plan of this face exports: for "export_early" they all tie
+            self._x = vertex.x
+            self._lo, self._hi = face(vertex, self._lo, self._hi)
         return self._x
 
     def export_band(self) -> tuple[float, float]:
@@ -211,12 +219,3 @@ class _Face:
             return Vertex(self._x, goal, 0.0)  # the least there can be, and `goal` is its own reduced cost
         self._solver.set_cost(goal)
         return self._solver.minimise(self._lo, self._hi)
-
-    def _narrow(self, goal: Floats) -> None:
-        vertex = self._optimum(goal)
-        if vertex is None:
-            return
-        if goal is self._goals.net_import and goal @ vertex.x >= 0.0:
-            return  # no plan of this face exports: for "export_early" they all tie
-        self._x = vertex.x
-        self._lo, self._hi = face(vertex, self._lo, self._hi)

@@ -59,7 +59,7 @@ class MilpBackend:
         solutions = self._with_binaries(problems, battery=battery, grid=grid)
         again = np.flatnonzero(~solutions.certified)
         if again.size and len(battery) + len(grid) < 2 * len(every):
-            solutions.put(again, self._with_binaries(problems.take(again), battery=every, grid=every))
+            solutions.put_better(again, self._with_binaries(problems.take(again), battery=every, grid=every))
         return solutions
 
     def _needed(self, problems: Problems) -> tuple[Ticks, Ticks]:

@@ -188,11 +188,13 @@ def test_plans_cost_what_the_milp_says(kind: str) -> None:
     assert ("milp" in paths) != exact  # exact classes need no MILP, the others reach it
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "cases", [1, pytest.param(10, marks=pytest.mark.slow)], ids=["one case", "ten cases"]
+)
 @pytest.mark.parametrize("kind", CLASSES)
-def test_plans_cost_what_the_milp_says_over_a_full_horizon(kind: str) -> None:
+def test_plans_cost_what_the_milp_says_over_a_full_horizon(kind: str, cases: int) -> None:
     rng = np.random.default_rng(6)
-    for _ in range(3):
+    for _ in range(cases):
         check_against_oracle(
             draw(rng, kind, ticks=96 if kind not in ("negative_import", "arbitrage") else 32)
         )

@@ -47,11 +47,12 @@ def test_partial_and_full_binaries_agree(tie_break: str) -> None:
 
 
 def test_a_node_limit_is_reported_not_hidden() -> None:
-    # Paid to import for hours with a full battery: hard for branch and bound.
+    # Paid to import for hours with an almost full battery: many equal patterns, hard for branch and bound.
     rng = np.random.default_rng(0)
-    pi = np.full(48, -0.03) + 1e-4 * rng.random(48)
+    pi = np.full(48, -0.03)
     config = HemsConfig(horizon=48, milp_max_nodes=1)
-    fleet = HemsFleet([Home("A", Battery.powerwall2(), export_limit_kw=0.0)], config, soc_start=0.95)
+    fleet = HemsFleet([Home("A", Battery.powerwall2(), export_limit_kw=2.0)], config, soc_start=0.95)
     plan = fleet.plan(rng.uniform(0, 2, (1, 48)), rng.uniform(0, 5, (1, 48)), Tariff(pi, pi))
-    assert (plan.status[0] == "uncertified") == (plan.gap[0] > 1e-6)
-    assert plan.objective[0] >= plan.lower_bound[0] - 1e-9
+    assert plan.status.tolist() == ["uncertified"]
+    assert 1e-6 < plan.gap[0] < 1e-2
+    assert plan.lower_bound[0] < plan.objective[0]
