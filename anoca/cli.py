@@ -196,7 +196,11 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
     with _progress("one hour, 416 homes, HEMS and DMS in a loop", as_json) as tell:
         results = run(hour, out, tell)
     _show(as_json, _tick_table(results.tables["ticks"]), "One closed-loop hour: scenario 3, 21 June")
-    _emit(as_json, [{**results.summary, "folder": str(results.folder)}], "The hour in one line")
+    summary = {**results.summary, "folder": str(results.folder)}
+    if as_json:
+        _print_json({"rows": frame.to_dict("records"), "hour": summary})
+    else:
+        _emit(False, [summary], "The hour in one line")
     _say(as_json, "Where to look:")
     for picture in (*found.pictures, *sorted(Path(str(results.folder)).glob("*.png"))):
         _say(as_json, f"  {picture}")
