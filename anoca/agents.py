@@ -89,7 +89,8 @@ class Homes:
             )
             for c in self._connections[k]
         )
-        return OES(home, tick, tick, start, start + self._step, power)
+        flex = float(self.plan.oes_lo_kw[k]), float(self.plan.oes_hi_kw[k])
+        return OES(home, tick, tick, start, start + self._step, power, *flex)
 
     def _make_plans(self, tick: int) -> None:
         began = time.perf_counter()

@@ -102,6 +102,8 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
     with _progress(checked.name, as_json) as tell:
         results = run(checked, out, tell)
     _show(as_json, _tick_table(results.tables["ticks"]), f"{checked.name}: ticks")
+    _show_bad_ticks(as_json, results.tables["ticks"])
+    _show_broken_limits(as_json, results.tables["limits"])
     _emit(as_json, [{**results.summary, "folder": str(results.folder)}], "Totals")
     _say(as_json, f"Limits: {checked.limits.limits().describe()}")
     _say(as_json, f"Tables, plots and manifest: {results.folder}")
@@ -357,6 +359,32 @@ def _tick_table(ticks: pd.DataFrame) -> pd.DataFrame:
     shown = shown.loc[:, [(shown[c].notna() & (shown[c] != "")).any() for c in shown]]
     shown["time"] = [f"{t:%H:%M}" for t in ticks["time"]]
     return shown
+
+
+def _show_broken_limits(as_json: bool, limits: pd.DataFrame) -> None:
+    """Limits that no export has caused: broken with every prosumer at zero export."""
+    broken = limits[limits["preexisting"]]
+    if len(broken):
+        worst = broken.drop_duplicates(["kind", "element"]).drop(columns=["tick", "binding", "preexisting"])
+        title = f"Limits broken even at zero export, not caused by it: {len(worst)} (first 10)"
+        _show(as_json, worst.head(10), title)
+
+
+STATUS_HINTS = {
+    "fallback": "certified, but a uniform cap found by power flows and no optimum: the optimiser failed",
+    "infeasible": 'a limit is broken even at zero export; preexisting = "relax" would widen and list it',
+    "no_operating_point": "the loads alone have no power-flow solution; check loads and feeder",
+    "uncertified": "no set-points passed the certificate; zero export was sent without one",
+}
+
+
+def _show_bad_ticks(as_json: bool, ticks: pd.DataFrame) -> None:
+    """What it means when a tick is neither a go-ahead nor an optimum."""
+    for status, hint in STATUS_HINTS.items():
+        times = ticks.loc[ticks["status"] == status, "time"]
+        if len(times):
+            shown = ", ".join(f"{t:%H:%M}" for t in times[:6]) + (", ..." if len(times) > 6 else "")
+            _say(as_json, f"{status} at {shown}: {hint}")
 
 
 def _show(as_json: bool, frame: pd.DataFrame, title: str) -> None:

@@ -6,6 +6,7 @@ injected. Everything that a fail-safe needs later (validity, sequence, default) 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -30,7 +31,10 @@ class GrantedPower:
 
 @dataclass(frozen=True)
 class OES:
-    """Optimal export setpoint: a prosumer's request for [valid_from, valid_until)."""
+    """Optimal export setpoint: a prosumer's request for [valid_from, valid_until).
+
+    flex_lo_kw, flex_hi_kw  exports that would cost the prosumer the same, NaN if not computed
+    """
 
     prosumer: str
     tick: int
@@ -38,6 +42,8 @@ class OES:
     valid_from: pd.Timestamp
     valid_until: pd.Timestamp
     connections: tuple[RequestedPower, ...]
+    flex_lo_kw: float = math.nan
+    flex_hi_kw: float = math.nan
 
     @property
     def mrid(self) -> str:

@@ -160,29 +160,33 @@ class Recorder:
 
     def _limits(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> None:
         """Rows of the limits that bind, and of those broken at zero export."""
-        values, state, nominal = solution.values, solution.state, problem.values
-        names = problem.feeder.node_names[values.node]
-        band: list[dict[str, Any]] = []
-        sides = (("v_min", values.v_min_pu, nominal.v_min_pu), ("v_max", values.v_max_pu, nominal.v_max_pu))
-        for kind, limit, original in sides:
-            over = limit - state.v_pu if kind == "v_min" else state.v_pu - limit
-            for k in np.flatnonzero((over >= -BINDING_BAND_PU) | (limit != original)):
-                band.append(_limit(tick, kind, names[k], limit[k], state.v_pu[k], "pu", over[k], original[k]))
-        widened = values.i_max_a != nominal.i_max_a
-        for k in np.flatnonzero((state.over_i >= -BINDING_CURRENT) | widened):
-            band.append(
-                _limit(
-                    tick,
-                    "i_max",
-                    values.label[k],
-                    values.i_max_a[k],
-                    state.i_a[k],
-                    "A",
-                    state.over_i[k],
-                    nominal.i_max_a[k],
+        now, state, nominal = solution.values, solution.state, problem.values
+        broken = {(p.kind, p.element) for p in solution.preexisting}
+        node = problem.feeder.node_names[now.node]
+        kinds = (
+            ("v_min", node, now.v_min_pu, nominal.v_min_pu, state.v_pu, now.v_min_pu - state.v_pu),
+            ("v_max", node, now.v_max_pu, nominal.v_max_pu, state.v_pu, state.v_pu - now.v_max_pu),
+            ("i_max", now.label, now.i_max_a, nominal.i_max_a, state.i_a, state.over_i),
+        )
+        rows: list[dict[str, Any]] = []
+        for kind, element, limit, original, value, over in kinds:
+            binding = over >= -(BINDING_CURRENT if kind == "i_max" else BINDING_BAND_PU)
+            before = np.array([(kind, str(e)) in broken for e in element], dtype=bool)
+            for k in np.flatnonzero(binding | before):
+                rows.append(
+                    {
+                        "tick": tick,
+                        "kind": kind,
+                        "element": str(element[k]),
+                        "limit": float(limit[k]),
+                        "value": float(value[k]),
+                        "unit": "A" if kind == "i_max" else "pu",
+                        "binding": bool(binding[k]),
+                        "preexisting": bool(before[k]),
+                        "original_limit": float(original[k]),
+                    }
                 )
-            )
-        self._frames["limits"].append(table("limits", band))
+        self._frames["limits"].append(table("limits", rows))
 
     def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
         base = problem.feeder.v_base_v[1:]
@@ -275,23 +279,6 @@ class Recorder:
             "seconds": float(timings.drop(columns="tick").sum().sum()),
             "dms_s": float(timings["dms_s"].mean()),
         }
-
-
-def _limit(
-    tick: int, kind: str, element: Any, limit: float, value: float, unit: str, over: float, original: float
-) -> dict[str, Any]:
-    tolerance = BINDING_CURRENT if unit == "A" else BINDING_BAND_PU
-    return {
-        "tick": tick,
-        "kind": kind,
-        "element": str(element),
-        "limit": float(limit),
-        "value": float(value),
-        "unit": unit,
-        "binding": bool(over >= -tolerance),
-        "preexisting": bool(limit != original),
-        "original_limit": float(original),
-    }
 
 
 def _pu(v: Array, base: Array) -> Array:
