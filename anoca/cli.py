@@ -5,13 +5,11 @@ Exit codes: 0 fine, 1 something is uncertified or violated, 2 bad input, 130 int
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -19,12 +17,10 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
 from anoca.config import load_scenario
 from anoca.errors import InputError
+from anoca.report.terminal import Terminal, complain
 from anoca.runner import RESULTS
 from dms import IpoptMissingError
 
@@ -34,9 +30,6 @@ scenarios_app = typer.Typer(no_args_is_help=True, help="Scenarios that come with
 app.add_typer(feeder_app, name="feeder")
 app.add_typer(scenarios_app, name="scenarios")
 
-err_console = Console(stderr=True)
-out_console = Console() if Console().is_terminal else Console(width=200)
-
 ScenarioArgument = Annotated[Path, typer.Argument(help="Scenario file, TOML", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Where results go")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object with `rows` instead of tables")]
@@ -45,6 +38,11 @@ FeederOption = Annotated[
     list[str] | None,
     typer.Option("-o", "--option", help="Feeder option key=value, such as n_buses=500; may be repeated"),
 ]
+
+INTERRUPTED = 130
+
+# The base class of usage errors, wherever this version of typer keeps it.
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 @app.callback()
@@ -56,23 +54,16 @@ def _options(
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
-INTERRUPTED = 130
-SHOWN_AS_ZERO = 1e-6
-
-# The base class of usage errors, wherever this version of typer keeps it.
-_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-
-
 def main() -> None:
     """Entry point: issues of the user's input and Ctrl-C become messages and exit codes."""
     try:
         code = app(standalone_mode=False)
     except InputError as exc:
         for issue in exc.issues:
-            err_console.print(f"error: {issue}", style="red", markup=False, highlight=False, soft_wrap=True)
+            complain(f"error: {issue}")
         code = 2
     except IpoptMissingError as exc:
-        err_console.print(f"error: {exc}", style="red", markup=False, soft_wrap=True)
+        complain(f"error: {exc}")
         code = 1
     except typer.Exit as exc:
         code = exc.exit_code
@@ -84,11 +75,11 @@ def main() -> None:
         exc.show()
         code = exc.exit_code
     if code == INTERRUPTED:
-        err_console.print("interrupted; run the same command again to go on with what is missing")
+        complain("interrupted; run the same command again to go on with what is missing")
     sys.exit(code or 0)
 
 
-# Verbs -------------------------------------------------------------------------------------------
+# Runs --------------------------------------------------------------------------------------------
 
 
 @app.command("run")
@@ -96,17 +87,16 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
     """Run a scenario: both stages in time, or one snapshot."""
     from anoca.runner import is_done, run
 
-    checked = load_scenario(scenario)
+    terminal, checked = Terminal(as_json), load_scenario(scenario)
     if is_done(checked, out):
-        _say(as_json, f"{checked.name}: done already, reading its results")
-    with _progress(checked.name, as_json) as tell:
+        terminal.say(f"{checked.name}: done already, reading its results")
+    with terminal.progress(checked.name) as tell:
         results = run(checked, out, tell)
-    _show(as_json, _tick_table(results.tables["ticks"]), f"{checked.name}: ticks")
-    _show_bad_ticks(as_json, results.tables["ticks"])
-    _show_broken_limits(as_json, results.tables["limits"])
-    _emit(as_json, [{**results.summary, "folder": str(results.folder)}], "Totals")
-    _say(as_json, f"Limits: {checked.limits.limits().describe()}")
-    _say(as_json, f"Tables, plots and manifest: {results.folder}")
+    terminal.ticks(results.tables["ticks"], f"{checked.name}: ticks")
+    terminal.broken_limits(results.tables["limits"])
+    terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals")
+    terminal.say(f"Limits: {checked.limits.limits().describe()}")
+    terminal.say(f"Tables, plots and manifest: {results.folder}")
     raise typer.Exit(0 if results.is_certified else 1)
 
 
@@ -120,12 +110,12 @@ def compare(
     """Run one scenario with several norms: one table, one plot."""
     from anoca.studies.compare import compare as compare_norms
 
-    checked = load_scenario(scenario)
-    with _progress(checked.name, as_json) as tell:
+    terminal, checked = Terminal(as_json), load_scenario(scenario)
+    with terminal.progress(checked.name) as tell:
         frame, picture = compare_norms(checked, [n.strip() for n in norms.split(",")], out, tell)
-    _emit(as_json, frame.drop(columns="folder").to_dict("records"), f"{checked.name}: norms compared")
-    _say(as_json, f"Limits: {checked.limits.limits().describe()}")
-    _say(as_json, f"Plot: {picture}")
+    terminal.emit(frame.drop(columns="folder").to_dict("records"), f"{checked.name}: norms compared")
+    terminal.say(f"Limits: {checked.limits.limits().describe()}")
+    terminal.say(f"Plot: {picture}")
     raise typer.Exit(0 if _all_certified(frame["certified"]) else 1)
 
 
@@ -139,13 +129,13 @@ def sweep(
     """Run the product of the scenario's [sweep] grid; what is done already is skipped."""
     from anoca.studies.sweep import sweep as run_sweep
 
-    checked = load_scenario(scenario)
-    with _progress(checked.name, as_json) as tell:
+    terminal, checked = Terminal(as_json), load_scenario(scenario)
+    with terminal.progress(checked.name) as tell:
         frame, picture = run_sweep(checked, out, jobs, tell)
     shown = ["curtailed_mw", "largest_kw", "homes", "certified", "ticks", "stored_kwh", "spilled_kwh"]
     rows = frame if as_json else frame[[*checked.sweep, *shown]]
-    _emit(as_json, rows.to_dict("records"), f"{checked.name}: sweep")
-    _say(as_json, f"Table: {out / checked.name / 'sweep.csv'}   Plot: {picture}")
+    terminal.emit(rows.to_dict("records"), f"{checked.name}: sweep")
+    terminal.say(f"Table: {out / checked.name / 'sweep.csv'}   Plot: {picture}")
     raise typer.Exit(0 if bool((frame["certified"] == frame["ticks"]).all()) else 1)
 
 
@@ -160,25 +150,22 @@ def reproduce(
 
     if case not in (*CASES, "all"):
         raise InputError(f"unknown case {case!r}; known: {', '.join(CASES)}, all")
-    names = list(CASES) if case == "all" else [case]
-    ok, rows = True, []
-    for name in names:
-        with _progress(name, as_json) as tell:
+    terminal, rows, ok = Terminal(as_json), [], True
+    for name in list(CASES) if case == "all" else [case]:
+        with terminal.progress(name) as tell:
             found = CASES[name](out, tell)
         for title, frame in found.tables.items():
             readable = (
                 readable_table_iv if "paper_mw" in frame else partial(pd.DataFrame.drop, columns="case")
             )
             rows += frame.assign(table=title).to_dict("records")
-            _show(as_json, readable(frame), title)
+            terminal.show(readable(frame), title)
             if "certified" in frame:
                 ok &= bool((frame[["certified", "certified_expanded"]] != "no").all().all())
-        for note in found.notes:
-            _say(as_json, f"  {note}")
-        for picture in found.pictures:
-            _say(as_json, f"  Plot: {picture}")
+        for line in (*found.notes, *(f"Plot: {picture}" for picture in found.pictures)):
+            terminal.say(f"  {line}")
     if as_json:
-        _emit(True, rows, "")
+        terminal.emit(rows, "")
     raise typer.Exit(0 if ok else 1)
 
 
@@ -188,27 +175,41 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
     from anoca.runner import run
     from anoca.studies.reproduce import case2, readable_table_iv
 
-    with _progress("case 2: four scenarios, three norms", as_json) as tell:
+    terminal = Terminal(as_json)
+    with terminal.progress("case 2: four scenarios, three norms") as tell:
         found = case2(out, tell)
     frame = found.tables["Case 2, Table IV"]
-    _show(as_json, readable_table_iv(frame), "Case 2, Table IV: ours | the paper's")
+    terminal.show(readable_table_iv(frame), "Case 2, Table IV: ours | the paper's")
     for note in found.notes:
-        _say(as_json, f"  {note}")
+        terminal.say(f"  {note}")
     hour = load_scenario(_shipped("case2_hour.toml"))
-    with _progress("one hour, 416 homes, HEMS and DMS in a loop", as_json) as tell:
+    with terminal.progress("one hour, 416 homes, HEMS and DMS in a loop") as tell:
         results = run(hour, out, tell)
-    _show(as_json, _tick_table(results.tables["ticks"]), "One closed-loop hour: scenario 3, 21 June")
+    terminal.ticks(results.tables["ticks"], "One closed-loop hour: scenario 3, 21 June")
     summary = {**results.summary, "folder": str(results.folder)}
     if as_json:
-        _print_json({"rows": frame.to_dict("records"), "hour": summary})
+        terminal.emit(frame.to_dict("records"), "", hour=summary)
     else:
-        _emit(False, [summary], "The hour in one line")
-    _say(as_json, "Where to look:")
+        terminal.emit([summary], "The hour in one line")
+    terminal.say("Where to look:")
     for picture in (*found.pictures, *sorted(Path(str(results.folder)).glob("*.png"))):
-        _say(as_json, f"  {picture}")
-    _say(as_json, f"  {results.folder}: Parquet tables, manifest.json with every column explained")
+        terminal.say(f"  {picture}")
+    terminal.say(f"  {results.folder}: Parquet tables, manifest.json with every column explained")
     ok = _all_certified(frame["certified"]) and results.is_certified
     raise typer.Exit(0 if ok else 1)
+
+
+def _all_certified(column: pd.Series) -> bool:
+    """`yes`, `relaxed` and `3 of 3` are; `no` and `2 of 3` are not."""
+
+    def ok(text: str) -> bool:
+        first, _, last = text.partition(" of ")
+        return first == last if last else text != "no"
+
+    return all(ok(str(text)) for text in column)
+
+
+# Feeders and set-up ------------------------------------------------------------------------------
 
 
 @app.command()
@@ -216,25 +217,24 @@ def powerflow(feeder: FeederArgument, option: FeederOption = None, as_json: Json
     """Solve a feeder's power flow at base load and list its node voltages."""
     from anoca.studies.powerflow import powerflow as solve_powerflow
 
-    found = solve_powerflow(feeder, _feeder_options(option))
+    terminal, found = Terminal(as_json), solve_powerflow(feeder, _feeder_options(option))
     if as_json:
-        _print_json({"rows": found.rows.to_dict("records"), **found.facts})
+        terminal.emit(found.rows.to_dict("records"), "", **found.facts)
     else:
-        _show(False, found.extremes(), f"{feeder}: extremes of {len(found.rows)} nodes (all of them: --json)")
-        _say(False, "  ".join(f"{key}: {_fact(value)}" for key, value in found.facts.items()))
+        title = f"{feeder}: extremes of {len(found.rows)} nodes (all of them: --json)"
+        terminal.show(found.extremes(), title)
+        facts = {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in found.facts.items()}
+        terminal.say("  ".join(f"{key}: {value}" for key, value in facts.items()))
     raise typer.Exit(0 if found.facts["converged"] else 1)
 
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Versions, which Ipopt and linear solver are in use, and what is missing."""
-    from dataclasses import asdict
-
     from anoca.doctor import diagnose
 
     checks = diagnose()
-    frame = pd.DataFrame([asdict(check) for check in checks])
-    _emit(as_json, frame.to_dict("records"), "anoca doctor")
+    Terminal(as_json).emit([asdict(check) for check in checks], "anoca doctor")
     raise typer.Exit(0 if all(check.ok or check.optional for check in checks) else 1)
 
 
@@ -244,23 +244,25 @@ def feeder_list(as_json: JsonOption = False) -> None:
     from feeders import library
     from feeders.topology import summary
 
+    terminal = Terminal(as_json)
     rows = [{**summary(library.load(name)), "name": name} for name in library.names() if name != "synthetic"]
-    keep = ("name", "buses", "nodes", "lines", "transformers", "loads", "load_mw")
-    _emit(as_json, [{k: r[k] for k in keep if k in r} for r in rows], "Feeders of the library")
-    _say(as_json, "Also `synthetic`, any size: feeder.options = {n_buses = 500, seed = 1}")
+    keep = ("name", "buses", "nodes", "lines", "switches", "transformers", "loads", "p_load_kw", "cycles")
+    terminal.emit([{k: r[k] for k in keep} for r in rows], "Feeders of the library")
+    terminal.say("Also `synthetic`, any size: -o n_buses=500 -o seed=1, or feeder.options in a scenario")
 
 
 @feeder_app.command("check")
 def feeder_check(name: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
     """All issues of a network at once."""
-    from dataclasses import asdict
-
     from anoca.placement import unchecked_feeder
     from feeders.checks import check
 
     issues = check(unchecked_feeder(name, _feeder_options(option)))
-    rows = [asdict(issue) for issue in issues]
-    _emit(as_json, rows, f"{name}: {len(issues)} issue(s)")
+    terminal = Terminal(as_json)
+    if issues or as_json:
+        terminal.emit([asdict(issue) for issue in issues], f"{name}: {len(issues)} issue(s)")
+    else:
+        terminal.say(f"{name}: no issues")
     raise typer.Exit(2 if any(issue.severity == "error" for issue in issues) else 0)
 
 
@@ -270,9 +272,7 @@ def feeder_show(name: FeederArgument, option: FeederOption = None, as_json: Json
     from anoca.placement import unchecked_feeder
     from feeders.topology import summary
 
-    facts = summary(unchecked_feeder(name, _feeder_options(option)))
-    rows = [facts] if as_json else [{"what": key, "value": str(value)} for key, value in facts.items()]
-    _emit(as_json, rows, name)
+    Terminal(as_json).emit([summary(unchecked_feeder(name, _feeder_options(option)))], name)
 
 
 @scenarios_app.command("list")
@@ -282,7 +282,7 @@ def scenarios_list(as_json: JsonOption = False) -> None:
         {"file": path.name, "mode": (s := load_scenario(path)).mode, "description": s.description}
         for path in sorted(_scenario_folder().glob("*.toml"))
     ]
-    _emit(as_json, rows, f"Scenarios in {_scenario_folder()}")
+    Terminal(as_json).emit(rows, f"Scenarios in {_scenario_folder()}")
 
 
 @scenarios_app.command("copy")
@@ -292,24 +292,7 @@ def scenarios_copy(name: str, to: Annotated[Path, typer.Argument()] = Path()) ->
     if target.exists():
         raise InputError(f"{target} is there already")
     shutil.copyfile(_shipped(name), target)
-    _say(False, f"copied to {target}")
-
-
-def _feeder_options(given: list[str] | None) -> dict[str, str | int | float | bool]:
-    """`key=value` words as options; a value is read as a number or true/false where it is one."""
-    options: dict[str, str | int | float | bool] = {}
-    for word in given or []:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise InputError(f"option {word!r} is not key=value")
-        try:
-            options[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key] = text
-    return options
-
-
-# Showing -----------------------------------------------------------------------------------------
+    Terminal(False).say(f"copied to {target}")
 
 
 def _scenario_folder() -> Path:
@@ -324,130 +307,15 @@ def _shipped(name: str) -> Path:
     return path
 
 
-@contextmanager
-def _progress(title: str, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal; one line per step where there is none; nothing with --json."""
-    if as_json:
-        yield lambda done, total, text: None
-    elif not err_console.is_terminal:
-        yield lambda done, total, text: print(f"{title}: {done}/{total} {text}", file=sys.stderr, flush=True)
-    else:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("{task.fields[text]}"), console=err_console) as bar:
-            task = bar.add_task(title, total=None, text="")
-            yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)
-
-
-def _tick_table(ticks: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the ticks that a person reads first."""
-    keep = {
-        "time": "time",
-        "total_oes_kw": "OES kW",
-        "curtailed_kw": "cut kW",
-        "largest_kw": "largest kW",
-        "homes": "homes",
-        "binding": "binding",
-        "stored_kw": "stored kW",
-        "spilled_kw": "spilled kW",
-        "certified": "certified",
-        "plant_worst_line": "plant's worst cable",
-        "plant_worst_line_pct": "% of rating",
-        "plant_v_min_pu": "v min pu",
-        "plant_v_max_pu": "v max pu",
-    }
-    shown = ticks[list(keep)].rename(columns=keep)
-    shown = shown.loc[:, [(shown[c].notna() & (shown[c] != "")).any() for c in shown]]
-    shown["time"] = [f"{t:%H:%M}" for t in ticks["time"]]
-    return shown
-
-
-def _show_broken_limits(as_json: bool, limits: pd.DataFrame) -> None:
-    """Limits that no export has caused: broken with every prosumer at zero export."""
-    broken = limits[limits["preexisting"]]
-    if len(broken):
-        worst = broken.drop_duplicates(["kind", "element"]).drop(columns=["tick", "binding", "preexisting"])
-        title = f"Limits broken even at zero export, not caused by it: {len(worst)} (first 10)"
-        _show(as_json, worst.head(10), title)
-
-
-STATUS_HINTS = {
-    "fallback": "certified, but a uniform cap found by power flows and no optimum: the optimiser failed",
-    "infeasible": 'a limit is broken even at zero export; preexisting = "relax" would widen and list it',
-    "no_operating_point": "the loads alone have no power-flow solution; check loads and feeder",
-    "uncertified": "no set-points passed the certificate; zero export was sent without one",
-}
-
-
-def _show_bad_ticks(as_json: bool, ticks: pd.DataFrame) -> None:
-    """What it means when a tick is neither a go-ahead nor an optimum."""
-    for status, hint in STATUS_HINTS.items():
-        times = ticks.loc[ticks["status"] == status, "time"]
-        if len(times):
-            shown = ", ".join(f"{t:%H:%M}" for t in times[:6]) + (", ..." if len(times) > 6 else "")
-            _say(as_json, f"{status} at {shown}: {hint}")
-
-
-def _show(as_json: bool, frame: pd.DataFrame, title: str) -> None:
-    if as_json:
-        return
-    out_console.print(title, style="bold", markup=False, highlight=False)
-    rich = RichTable(show_edge=False, pad_edge=False)
-    for column in frame.columns:
-        right = pd.api.types.is_numeric_dtype(frame[column])
-        rich.add_column(str(column), justify="right" if right else "left", overflow="fold")
-    for row in frame.itertuples(index=False):
-        rich.add_row(*(_cell(value) for value in row))
-    out_console.print(rich)
-    out_console.print()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        if abs(value) < SHOWN_AS_ZERO:
-            return "0"
-        return "" if pd.isna(value) else f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
-    return str(value)
-
-
-def _fact(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
-
-
-def _emit(as_json: bool, rows: Sequence[Mapping[Any, Any]], title: str) -> None:
-    if as_json:
-        _print_json({"rows": rows})
-    elif len(rows) == 1:
-        facts = [{"what": key, "value": _cell(value)} for key, value in rows[0].items() if _cell(value)]
-        _show(False, pd.DataFrame(facts), title)
-    else:
-        _show(False, pd.DataFrame(rows), title)
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    def plain(value: Any) -> Any:
-        return value.item() if hasattr(value, "item") else str(value)
-
-    text = json.dumps(_without_nan(data), default=plain, allow_nan=False)
-    print(text)
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN is no JSON; it becomes null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and not pd.notna(value) else value
-
-
-def _say(as_json: bool, text: str) -> None:
-    if not as_json:
-        out_console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _all_certified(column: pd.Series) -> bool:
-    def ok(text: str) -> bool:
-        first, _, last = text.partition(" of ")
-        return first == last if last else text != "no"
-
-    return all(ok(str(text)) for text in column)
+def _feeder_options(given: list[str] | None) -> dict[str, str | int | float | bool]:
+    """`key=value` words as options; a value is read as a number or true/false where it is one."""
+    options: dict[str, str | int | float | bool] = {}
+    for word in given or []:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"option {word!r} is not key=value")
+        try:
+            options[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = text
+    return options

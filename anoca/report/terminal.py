@@ -1,0 +1,153 @@
+"""What a verb prints: tables for people, one JSON object for scripts, progress on the error stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+SHOWN_AS_ZERO = 1e-6
+PIPED_WIDTH = 200
+
+TICK_COLUMNS = {
+    "time": "time",
+    "total_oes_kw": "OES kW",
+    "curtailed_kw": "cut kW",
+    "largest_kw": "largest kW",
+    "homes": "homes",
+    "binding": "binding",
+    "stored_kw": "stored kW",
+    "spilled_kw": "spilled kW",
+    "certified": "certified",
+    "plant_worst_line": "plant's worst cable",
+    "plant_worst_line_pct": "% of rating",
+    "plant_v_min_pu": "v min pu",
+    "plant_v_max_pu": "v max pu",
+}
+"""The columns of the ticks that a person reads first."""
+
+STATUS_HINTS = {
+    "fallback": "certified, but a uniform cap found by power flows and no optimum: the optimiser failed",
+    "infeasible": 'a limit is broken even at zero export; preexisting = "relax" would widen and list it',
+    "no_operating_point": "the loads alone have no power-flow solution; check loads and feeder",
+    "uncertified": "no set-points passed the certificate; zero export was sent without one",
+}
+
+
+class Terminal:
+    """Where a verb's words go: with `as_json` nothing but the one object of `emit` is printed."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console() if Console().is_terminal else Console(width=PIPED_WIDTH)
+        self._err = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        """One line, as it is."""
+        if not self.as_json:
+            self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, frame: pd.DataFrame, title: str) -> None:
+        """A table with a title."""
+        if self.as_json:
+            return
+        self._out.print(title, style="bold", markup=False, highlight=False)
+        table = Table(show_edge=False, pad_edge=False)
+        for column in frame.columns:
+            right = pd.api.types.is_numeric_dtype(frame[column])
+            table.add_column(str(column), justify="right" if right else "left", overflow="fold")
+        for row in frame.itertuples(index=False):
+            table.add_row(*(cell(value) for value in row))
+        self._out.print(table)
+        self._out.print()
+
+    def emit(self, rows: Sequence[Mapping[Any, Any]], title: str, **more: Any) -> None:
+        """The verb's own rows: a table, a list of facts if there is just one, or `{"rows": ...}`."""
+        if self.as_json:
+            print(to_json({"rows": rows, **more}))
+        elif len(rows) == 1:
+            facts = [{"what": key, "value": cell(value)} for key, value in rows[0].items() if cell(value)]
+            self.show(pd.DataFrame(facts), title)
+        else:
+            self.show(pd.DataFrame(rows), title)
+
+    def ticks(self, ticks: pd.DataFrame, title: str) -> None:
+        """The ticks of a run, and what it means when one is neither a go-ahead nor an optimum."""
+        shown = ticks[list(TICK_COLUMNS)].rename(columns=TICK_COLUMNS)
+        shown = shown.loc[:, [(shown[c].notna() & (shown[c] != "")).any() for c in shown]]
+        shown["time"] = [f"{t:%H:%M}" for t in ticks["time"]]
+        self.show(shown, title)
+        for status, hint in STATUS_HINTS.items():
+            times = ticks.loc[ticks["status"] == status, "time"]
+            if len(times):
+                some = ", ".join(f"{t:%H:%M}" for t in times[:6]) + (", ..." if len(times) > 6 else "")
+                self.say(f"{status} at {some}: {hint}")
+
+    def broken_limits(self, limits: pd.DataFrame) -> None:
+        """Limits that no export has caused: broken with every prosumer at zero export."""
+        broken = limits[limits["preexisting"]]
+        if len(broken):
+            once = broken.drop_duplicates(["kind", "element"]).drop(
+                columns=["tick", "binding", "preexisting"]
+            )
+            self.show(
+                once.head(10), f"Limits broken even at zero export, not caused by it: {len(once)} (first 10)"
+            )
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A progress bar on a terminal, one line per step where there is none, nothing with `as_json`."""
+        if self.as_json:
+            yield lambda done, total, text: None
+        elif not self._err.is_terminal:
+            yield lambda done, total, text: print(
+                f"{title}: {done}/{total} {text}", file=sys.stderr, flush=True
+            )
+        else:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
+            with Progress(*columns, TextColumn("{task.fields[text]}"), console=self._err) as bar:
+                task = bar.add_task(title, total=None, text="")
+                yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)
+
+
+def complain(text: str) -> None:
+    """One line on the error stream."""
+    Console(stderr=True).print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it: six figures, nothing for NaN."""
+    if not isinstance(value, float):
+        return str(value)
+    if abs(value) < SHOWN_AS_ZERO:
+        return "0"
+    return "" if pd.isna(value) else f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}"
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """JSON text; NaN becomes null, and what JSON does not know becomes a number or text."""
+
+    def plain(value: Any) -> Any:
+        return value.item() if hasattr(value, "item") else str(value)
+
+    return json.dumps(_without_nan(data), default=plain, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not pd.notna(value) else value
