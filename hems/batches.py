@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hems.certificate import Solutions
 from hems.checks import read_only
 from hems.errors import UncertifiedError
 
@@ -29,7 +31,7 @@ class PlanStatus(StrEnum):
     OPTIMAL = "optimal"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Batch:
     names: tuple[str, ...]
 
@@ -39,7 +41,12 @@ class _Batch:
                 read_only(value)
 
 
-@dataclass(frozen=True)
+def _powers(plans: Solutions) -> dict[str, Floats]:
+    names = ("p_export_kw", "p_import_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw")
+    return {name: getattr(plans, name)[:, 0].copy() for name in names}
+
+
+@dataclass(frozen=True, eq=False)
 class PlanBatch(_Batch):
     """What the homes want to do in the current tick; all arrays (n,).
 
@@ -71,6 +78,23 @@ class PlanBatch(_Batch):
     shortfall_kwh: Floats
     over_import_kw: Floats
 
+    @classmethod
+    def of(cls, names: tuple[str, ...], plans: Solutions, *, status: NDArray[np.str_]) -> Self:
+        """Return the current tick of `plans`."""
+        return cls(
+            names=names,
+            oes_lo_kw=plans.oes_lo_kw.copy(),
+            oes_hi_kw=plans.oes_hi_kw.copy(),
+            objective=plans.objective.copy(),
+            lower_bound=plans.lower_bound.copy(),
+            gap=plans.gap,
+            path=plans.path.copy(),
+            status=status,
+            shortfall_kwh=plans.shortfall_kwh.copy(),
+            over_import_kw=plans.p_over_import_kw[:, 0].copy(),
+            **_powers(plans),
+        )
+
     def raise_for_status(self) -> None:
         """Raise UncertifiedError, naming the homes, if some plan is not proved optimal."""
         bad = np.flatnonzero(self.status == PlanStatus.UNCERTIFIED)
@@ -79,7 +103,7 @@ class PlanBatch(_Batch):
             raise UncertifiedError(f"{bad.size} home(s) without certificate: {shown}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DispatchBatch(_Batch):
     """What the homes will do after the answer of the utility; all arrays (n,).
 
@@ -107,13 +131,33 @@ class DispatchBatch(_Batch):
     path: NDArray[np.str_]
     certified: NDArray[np.bool_]
 
+    @classmethod
+    def of(
+        cls, names: tuple[str, ...], plans: Solutions, *, planned: Solutions, curtailed: NDArray[np.bool_]
+    ) -> Self:
+        """Return the current tick of the plans in force, and what became of the plans before the answer."""
+        return cls(
+            names=names,
+            curtailed=curtailed,
+            p_charge_more_kw=plans.p_charge_kw[:, 0] - planned.p_charge_kw[:, 0],
+            p_discharge_less_kw=planned.p_discharge_kw[:, 0] - plans.p_discharge_kw[:, 0],
+            p_spill_curtail_kw=plans.p_spill_kw[:, 0] - planned.p_spill_kw[:, 0],
+            regret_usd=np.maximum(plans.objective - planned.objective, 0.0),
+            objective=plans.objective.copy(),
+            lower_bound=plans.lower_bound.copy(),
+            gap=plans.gap,
+            path=plans.path.copy(),
+            certified=plans.certified,
+            **_powers(plans),
+        )
+
     @property
     def p_stored_kw(self) -> Floats:
         """(n,) curtailed power that stays in the battery: charged more, or discharged less."""
         return self.p_charge_more_kw + self.p_discharge_less_kw
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RealisedBatch(_Batch):
     """What happened with the load and PV as they came; all arrays (n,).
 

@@ -34,7 +34,7 @@ Rows = NDArray[np.intp]
 AES_TOLERANCE_KW = 1e-6
 """An AES may pass the OES by this much (it is then the OES), and a cut below it is no curtailment."""
 
-_SHOWN_KWH = 1e-6  # shortfalls and overloads below this are rounding
+_SHOWN = 1e-6  # kW or kWh; smaller shortfalls and overloads are rounding
 _log = logging.getLogger(__name__)
 
 
@@ -136,7 +136,7 @@ class HemsFleet:
             self._problems.append(problems)
             parts.append((group.rows, group.backend.solve(problems)))
         self._planned = self._in_force = Solutions.gather(parts)
-        return self._plan_batch(self._planned)
+        return PlanBatch.of(self.names, self._planned, status=self._status(self._planned))
 
     def _check_tariff(self, tariff: Tariff) -> None:
         if tariff.n_ticks != self.config.horizon:
@@ -150,37 +150,17 @@ class HemsFleet:
                 f"{int(endless.sum())}) needs a finite import_limit_kw and export_limit_kw."
             )
 
-    def _plan_batch(self, s: Solutions) -> PlanBatch:
-        homes = self._arrays
-        over = s.p_over_import_kw
-        outside = (self._soc_kwh < homes.soc_lo_kwh - 1e-9) | (self._soc_kwh > homes.soc_hi_kwh + 1e-9)
-        status = np.select(
-            [~s.certified, outside, (over > _SHOWN_KWH).any(axis=1), s.shortfall_kwh > _SHOWN_KWH],
-            [
-                PlanStatus.UNCERTIFIED,
-                PlanStatus.RECOVERING,
-                PlanStatus.IMPORT_LIMIT,
-                PlanStatus.TARGET_MISSED,
-            ],
-            PlanStatus.OPTIMAL,
-        )
-        return PlanBatch(
-            names=self.names,
-            p_export_kw=s.p_export_kw[:, 0].copy(),
-            p_import_kw=s.p_import_kw[:, 0].copy(),
-            p_charge_kw=s.p_charge_kw[:, 0].copy(),
-            p_discharge_kw=s.p_discharge_kw[:, 0].copy(),
-            p_spill_kw=s.p_spill_kw[:, 0].copy(),
-            oes_lo_kw=s.oes_lo_kw.copy(),
-            oes_hi_kw=s.oes_hi_kw.copy(),
-            objective=s.objective.copy(),
-            lower_bound=s.lower_bound.copy(),
-            gap=s.gap,
-            path=s.path.copy(),
-            status=status,
-            shortfall_kwh=s.shortfall_kwh.copy(),
-            over_import_kw=over[:, 0].copy(),
-        )
+    def _status(self, plans: Solutions) -> NDArray[np.str_]:
+        homes, soc = self._arrays, self._soc_kwh
+        outside = (soc < homes.soc_lo_kwh - _SHOWN) | (soc > homes.soc_hi_kwh + _SHOWN)
+        overloaded = (plans.p_over_import_kw > _SHOWN).any(axis=1)
+        cases = {
+            PlanStatus.UNCERTIFIED: ~plans.certified,
+            PlanStatus.RECOVERING: outside,
+            PlanStatus.IMPORT_LIMIT: overloaded,
+            PlanStatus.TARGET_MISSED: plans.shortfall_kwh > _SHOWN,
+        }
+        return np.select(list(cases.values()), list(cases), PlanStatus.OPTIMAL)
 
     # Respond ------------------------------------------------------------------------------------
 
@@ -205,7 +185,7 @@ class HemsFleet:
                 in_force.put(rows, group.backend.solve(cut))
         _hold_export(in_force, aes, pv_kw=pv_kw)
         self._in_force = in_force
-        self._dispatch = _dispatch_batch(self.names, planned, in_force, curtailed=curtailed)
+        self._dispatch = DispatchBatch.of(self.names, in_force, planned=planned, curtailed=curtailed)
         return self._dispatch
 
     def _check_aes(self, aes_kw: ArrayLike, oes: Floats) -> Floats:
@@ -323,30 +303,7 @@ def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:
 def _hold_export(plan: Solutions, aes_kw: Floats, *, pv_kw: Floats) -> None:
     """Make the export of tick 0 the AES to the last bit, in place; spill, then battery, take the rounding."""
     above = plan.p_export_kw[:, 0] - aes_kw
-    spill = np.clip(plan.p_spill_kw[:, 0] + above, 0.0, np.maximum(pv_kw, plan.p_spill_kw[:, 0]))
+    spill = np.clip(plan.p_spill_kw[:, 0] + above, 0.0, pv_kw)
     battery = plan.p_charge_kw[:, 0] - plan.p_discharge_kw[:, 0] + above - (spill - plan.p_spill_kw[:, 0])
     plan.p_export_kw[:, 0], plan.p_spill_kw[:, 0] = aes_kw, spill
     plan.p_charge_kw[:, 0], plan.p_discharge_kw[:, 0] = np.maximum(battery, 0.0), np.maximum(-battery, 0.0)
-
-
-def _dispatch_batch(
-    names: tuple[str, ...], planned: Solutions, in_force: Solutions, *, curtailed: NDArray[np.bool_]
-) -> DispatchBatch:
-    return DispatchBatch(
-        names=names,
-        p_export_kw=in_force.p_export_kw[:, 0].copy(),
-        p_import_kw=in_force.p_import_kw[:, 0].copy(),
-        p_charge_kw=in_force.p_charge_kw[:, 0].copy(),
-        p_discharge_kw=in_force.p_discharge_kw[:, 0].copy(),
-        p_spill_kw=in_force.p_spill_kw[:, 0].copy(),
-        curtailed=curtailed,
-        p_charge_more_kw=in_force.p_charge_kw[:, 0] - planned.p_charge_kw[:, 0],
-        p_discharge_less_kw=planned.p_discharge_kw[:, 0] - in_force.p_discharge_kw[:, 0],
-        p_spill_curtail_kw=in_force.p_spill_kw[:, 0] - planned.p_spill_kw[:, 0],
-        regret_usd=np.maximum(in_force.objective - planned.objective, 0.0),
-        objective=in_force.objective.copy(),
-        lower_bound=in_force.lower_bound.copy(),
-        gap=in_force.gap,
-        path=in_force.path.copy(),
-        certified=in_force.certified,
-    )

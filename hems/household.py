@@ -59,12 +59,11 @@ class Battery:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers, one sentence per field, none when all is well."""
-        positive = {"energy_kwh": self.energy_kwh}
         powers = {"p_charge_kw": self.p_charge_kw, "p_discharge_kw": self.p_discharge_kw}
         etas = {"eta_charge": self.eta_charge, "eta_discharge": self.eta_discharge}
-        found = [
-            f"{k}={v!r} must be positive and finite" for k, v in positive.items() if not 0 < v < math.inf
-        ]
+        found = []
+        if not 0 < self.energy_kwh < math.inf:
+            found.append(f"energy_kwh={self.energy_kwh!r} must be positive and finite")
         found += [
             f"{k}={v!r} must be finite and not negative" for k, v in powers.items() if not 0 <= v < math.inf
         ]
@@ -73,7 +72,7 @@ class Battery:
             found.append(
                 f"soc_min={self.soc_min!r}, soc_max={self.soc_max!r} must satisfy 0 <= min <= max <= 1"
             )
-        if self.n_units < 1 or self.n_units != int(self.n_units):
+        if not (self.n_units >= 1 and float(self.n_units).is_integer()):
             found.append(f"n_units={self.n_units!r} must be a whole number, at least 1")
         return found
 

@@ -129,6 +129,10 @@ class Goals(NamedTuple):
         first = {"least_battery": [], "defer_export": [self.export], "export_early": [self.net_import]}
         return [*first[tie_break], self.battery, self.spill]
 
+    def all_tie(self, goal: Floats, x: Floats) -> bool:
+        """Tell whether `goal`, least at `x`, decides nothing: the most export there can be is none."""
+        return goal is self.net_import and bool(goal @ x[: len(goal)] >= 0.0)
+
 
 @lru_cache(maxsize=1024)
 def goals(structure: Structure) -> Goals:
@@ -201,8 +205,8 @@ class _Face:
             vertex = self._optimum(goal)
             if vertex is None:
                 return None
-            if goal is self._goals.net_import and goal @ vertex.x >= 0.0:
-                continue  # no plan of this face exports: for "export_early" they all tie
+            if self._goals.all_tie(goal, vertex.x):
+                continue
             self._x = vertex.x
             self._lo, self._hi = face(vertex, self._lo, self._hi)
         return self._x

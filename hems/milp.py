@@ -22,7 +22,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.certificate import Solutions
+from hems.certificate import GAP_TOLERANCE, Solutions
 from hems.config import HemsConfig
 from hems.lp import LpBackend, goals, relaxation
 from hems.model import Problems
@@ -43,7 +43,11 @@ _COST_SLACK = 1e-9  # in units of max(1 $, |cost|): what a tie-break may give aw
 
 
 class MilpBackend:
-    """Solve every home as a mixed integer programme; slow (tens of milliseconds a home) and general."""
+    """Solve every home as a mixed integer programme: general, and slow.
+
+    Tens of milliseconds a home as a rule; seconds where hours of negative import prices leave many equally
+    good patterns to compare. `HemsConfig.milp_max_nodes` bounds it.
+    """
 
     def __init__(self, config: HemsConfig, *, everywhere: bool) -> None:
         """Place binaries at every tick, or at those that need them only."""
@@ -76,15 +80,20 @@ class MilpBackend:
     def _with_binaries(self, problems: Problems, *, battery: Ticks, grid: Ticks) -> Solutions:
         col_hi = problems.col_hi.copy()
         lower = np.full(len(problems), -np.inf)
-        max_nodes = self._config.milp_max_nodes
+        tick_0, max_nodes = goals(problems.structure), self._config.milp_max_nodes
         for i in range(len(problems)):
             model = _BinaryModel(problems, i, battery=battery, grid=grid, max_nodes=max_nodes)
             bound = model.minimise(problems.cost)
-            if bound is not None:
-                lower[i] = bound
-                for goal in goals(problems.structure).after_cost(self._config.tie_break):
+            if bound is None:
+                continue
+            lower[i] = bound
+            if model.closes(bound, problems.cost):  # else there is no optimum yet to break ties in
+                model.keep(problems.cost)
+                for goal in tick_0.after_cost(self._config.tie_break):
                     model.minimise(goal)
-                col_hi[i] = model.pattern_bounds()
+                    if not tick_0.all_tie(goal, model.x):
+                        model.keep(goal)
+            col_hi[i] = model.pattern_bounds()
         return self._lp.solve(replace(problems, col_hi=col_hi)).judged(lower, path="milp")
 
 
@@ -98,7 +107,7 @@ class _BinaryModel:
         self._sides = [_charge_or_discharge(problems, i, int(k)) for k in battery]
         self._sides += [_import_or_export(problems, i, int(k)) for k in grid]
         self._columns = np.arange(structure.n_cols + len(self._sides), dtype=np.int32)
-        self._x: Floats | None = None
+        self.x, self._solved = np.zeros(len(self._columns)), False
         lp = relaxation(structure)
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = problems.cost, problems.col_lo[i], problems.col_hi[i]
         lp.row_lower_ = lp.row_upper_ = problems.rhs[i]
@@ -119,31 +128,41 @@ class _BinaryModel:
         self._highs.addRow(lo, hi, len(row), index, value)
 
     def minimise(self, goal: Floats) -> float | None:
-        """Minimise `goal` (n_cols,) among the optima of the goals before; return its lower bound.
+        """Minimise `goal` (n_cols,) among what was kept; return its lower bound.
 
-        None, and the goal is passed over, when no solution is found.
+        None, and `x` stays as it was, when no solution is found.
         """
-        goal = np.concatenate([goal, np.zeros(len(self._sides))])
-        bound = 0.0
-        if self._x is None or (goal < 0.0).any() or goal @ self._x > _COST_SLACK:
-            self._highs.changeColsCost(len(self._columns), self._columns, goal)
-            self._highs.run()
-            found = self._highs.getInfo()
-            if found.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-                return None
-            bound = float(found.mip_dual_bound)
-            self._x = np.array(self._highs.getSolution().col_value)
-        value, used = float(goal @ self._x), np.flatnonzero(goal)
+        goal = self._padded(goal)
+        if self._solved and (goal >= 0.0).all() and goal @ self.x <= _COST_SLACK:
+            return 0.0  # the least there can be
+        self._highs.changeColsCost(len(self._columns), self._columns, goal)
+        self._highs.run()
+        found = self._highs.getInfo()
+        if found.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+            return None
+        self.x, self._solved = np.array(self._highs.getSolution().col_value), True
+        return float(found.mip_dual_bound)
+
+    def closes(self, bound: float, cost: Floats) -> bool:
+        """Tell whether the cost of `x` has come down to its lower bound."""
+        value = float(self._padded(cost) @ self.x)
+        return value - bound <= GAP_TOLERANCE * max(1.0, abs(value))
+
+    def keep(self, goal: Floats) -> None:
+        """Hold `goal` at its present value in all that follows."""
+        goal = self._padded(goal)
+        value, used = float(goal @ self.x), np.flatnonzero(goal)
         row = dict(zip(used.tolist(), goal[used].tolist(), strict=True))
         self._add_row(-np.inf, value + _COST_SLACK * max(1.0, abs(value)), row)
-        return bound
+
+    def _padded(self, goal: Floats) -> Floats:
+        return np.concatenate([goal, np.zeros(len(self._sides))])
 
     def pattern_bounds(self) -> Floats:
-        """Return the upper bounds (n_cols,) of the relaxation that fix the binaries at the solution found."""
+        """Return the upper bounds (n_cols,) of the relaxation that fix the binaries as they are in `x`."""
         col_hi = self._col_hi.copy()
-        if self._x is not None:
-            for (up, down), z in zip(self._sides, self._x[self._first_binary :], strict=True):
-                col_hi[list(down if z > 0.5 else up)] = 0.0
+        for (up, down), z in zip(self._sides, self.x[self._first_binary :], strict=True):
+            col_hi[list(down if z > 0.5 else up)] = 0.0
         return col_hi
 
 

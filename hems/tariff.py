@@ -14,7 +14,7 @@ from hems.errors import TariffError
 _EQUAL_PRICE = 1e-12  # $/kWh: two prices closer than this are one price written down twice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tariff:
     """Prices over the ticks of a horizon.
 

@@ -28,6 +28,7 @@ def test_powerwall2_has_the_published_figures() -> None:
         ("soc_max", 1.1),
         ("n_units", 0),
         ("n_units", 1.5),
+        ("n_units", math.nan),
     ],
 )
 def test_impossible_battery_names_home_and_field(field: str, value: float) -> None:

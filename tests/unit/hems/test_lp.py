@@ -49,6 +49,14 @@ def test_a_band_of_one_point_where_prices_differ() -> None:
     assert (p.oes_lo_kw[0], p.oes_hi_kw[0]) == pytest.approx((3.0, 3.0), abs=1e-9)
 
 
+@pytest.mark.parametrize(("first", "export"), [(0.1 + 1e-7, 3.0), (0.1 - 1e-7, 1.0)])
+def test_the_smallest_price_difference_decides_before_the_tie_break(first: float, export: float) -> None:
+    for tie_break in ("least_battery", "defer_export", "export_early"):
+        p = plan(tie_break, load=[0, 0, 2], pv=[3, 3, 0], pe=[first, 0.1, 0.05])
+        assert p.p_export_kw[0] == pytest.approx(export, abs=1e-9)
+        assert (p.oes_lo_kw[0], p.oes_hi_kw[0]) == pytest.approx((export, export), abs=1e-9)
+
+
 def test_where_nobody_can_export_export_early_leaves_the_battery_alone() -> None:
     for tie_break in ("least_battery", "defer_export", "export_early"):
         p = plan(tie_break, load=[1, 1, 1], pv=[0, 0, 0], pe=[0.1, 0.1, 0.1])

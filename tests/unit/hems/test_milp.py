@@ -49,10 +49,10 @@ def test_partial_and_full_binaries_agree(tie_break: str) -> None:
 def test_a_node_limit_is_reported_not_hidden() -> None:
     # Paid to import for hours with an almost full battery: many equal patterns, hard for branch and bound.
     rng = np.random.default_rng(0)
-    pi = np.full(48, -0.03)
-    config = HemsConfig(horizon=48, milp_max_nodes=1)
+    pi = np.full(36, -0.03)
+    config = HemsConfig(horizon=36, milp_max_nodes=1)
     fleet = HemsFleet([Home("A", Battery.powerwall2(), export_limit_kw=2.0)], config, soc_start=0.95)
-    plan = fleet.plan(rng.uniform(0, 2, (1, 48)), rng.uniform(0, 5, (1, 48)), Tariff(pi, pi))
+    plan = fleet.plan(rng.uniform(0, 2, (1, 36)), rng.uniform(0, 5, (1, 36)), Tariff(pi, pi))
     assert plan.status.tolist() == ["uncertified"]
     assert 1e-6 < plan.gap[0] < 1e-2
     assert plan.lower_bound[0] < plan.objective[0]

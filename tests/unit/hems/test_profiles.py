@@ -111,3 +111,21 @@ def test_bad_times_are_refused(times: pd.DatetimeIndex, message: str) -> None:
 def test_unknown_sky_is_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'clear'"):
         pv_shape(day("2023-06-21"), seed=1, sky="clera")
+
+
+def test_an_aggregate_of_homes_is_smoother_than_one() -> None:
+    times = pd.date_range("2026-06-21", periods=288, freq="5min", tz="America/New_York")
+    names = [f"node {k}" for k in range(40)]
+    one = load_shape(names, times, seed=1)
+    many = load_shape(names, times, seed=1, n_homes=[100] * len(names))
+    roughness = [np.abs(np.diff(shape, n=2, axis=1)).mean() for shape in (one, many)]
+    assert roughness[1] < 0.2 * roughness[0]  # 1 / sqrt(100); second differences leave out the day curve
+    noon = (times.hour * 60 + times.minute >= 690) & (times.hour * 60 + times.minute < 810)
+    assert np.allclose(many[:, noon].mean(axis=1), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_homes", [[1], [1, 0], [2, -3]])
+def test_homes_behind_a_name_are_counted(n_homes: list[int]) -> None:
+    times = pd.date_range("2026-06-21", periods=12, freq="5min", tz="America/New_York")
+    with pytest.raises(SeriesError, match="n_homes"):
+        load_shape(["a", "b"], times, seed=1, n_homes=n_homes)
