@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from anoca.config import load_scenario
+from anoca.config import FeederSection, load_scenario
 from anoca.errors import InputError
 from anoca.report.terminal import Terminal, complain
 from anoca.runner import RESULTS
@@ -273,6 +273,28 @@ def feeder_show(name: FeederArgument, option: FeederOption = None, as_json: Json
     from feeders.topology import summary
 
     Terminal(as_json).emit([summary(unchecked_feeder(name, _feeder_options(option)))], name)
+
+
+@feeder_app.command("plot")
+def feeder_plot(
+    name: FeederArgument,
+    option: FeederOption = None,
+    colour: Annotated[str, typer.Option(help="voltage or loading")] = "voltage",
+    to: Annotated[Path | None, typer.Option("--to", help="File, .png or .svg")] = None,
+    lay_out: Annotated[bool, typer.Option("--lay-out", help="Ignore the buses' own coordinates")] = False,
+) -> None:
+    """Draw a network: one-line diagram, coloured by voltage or by loading."""
+    from anoca.placement import load_feeder
+    from anoca.report.diagram import one_line_diagram
+
+    if colour not in ("voltage", "loading"):
+        raise InputError(f"unknown colour {colour!r}; known: voltage, loading")
+    path = to or Path(f"{name}-{colour}.png")
+    if path.suffix not in (".png", ".svg"):
+        raise InputError(f"{path}: the file must end in .png or .svg")
+    feeder = load_feeder(FeederSection(name=name, options=_feeder_options(option)))
+    picture = one_line_diagram(feeder, path, colour, coordinates=not lay_out)  # type: ignore[arg-type]
+    Terminal(False).say(f"Plot: {picture}")
 
 
 @scenarios_app.command("list")
