@@ -44,7 +44,8 @@ class Column:
     doc: str
 
 
-_REQUIRED = object()
+REQUIRED = object()
+"""Default of a column that has none."""
 
 
 def column(
@@ -53,7 +54,7 @@ def column(
     dtype: type = float,
     shape: tuple[int, ...] = (),
     check: Check = "finite",
-    default: Any = _REQUIRED,
+    default: Any = REQUIRED,
     doc: str = "",
 ) -> Any:
     """Declare a column of a `Table`.
@@ -65,7 +66,7 @@ def column(
     default  value of every row when the column is not given (broadcast)
     """
     meta = {"unit": unit, "dtype": dtype, "shape": shape, "check": check, "doc": doc, "default": default}
-    if default is _REQUIRED:
+    if default is REQUIRED:
         return field(metadata=meta)
     return field(default=None, metadata=meta, kw_only=True)
 
@@ -147,7 +148,7 @@ class Table:
         for key in given:
             default = known[key].default
             missing = [row for row in rows if key not in row]
-            if missing and default is _REQUIRED:
+            if missing and default is REQUIRED:
                 raise ValueError(f"{cls.__name__}.{key}: missing in {len(missing)} rows")
             data[key] = [row[key] if key in row else np.full(known[key].shape, default)[()] for row in rows]
         try:
