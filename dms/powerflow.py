@@ -66,7 +66,10 @@ class PowerFlow:
             if size < tolerance or not np.isfinite(size):
                 return PowerFlowPoint(x, size < tolerance, k, size)
             if lu is None or size > 0.05 * last:
-                lu = splu(self.state_jacobian(x))
+                try:
+                    lu = splu(self.state_jacobian(x))
+                except RuntimeError:  # singular: x is where solutions end
+                    return PowerFlowPoint(x, False, k, size)
             if k > 20 and size > 0.5 * last:
                 break
             last = size

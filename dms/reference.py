@@ -152,25 +152,29 @@ def _sources(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: _Into) ->
 
 
 def _lines(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: _Into) -> None:
-    """v_from - v_to = z i; into either end: +-i + j omega C / 2 v."""
-    t = feeder[Lines]
+    """v_from - v_to = z i; into either end: +-i + j omega C / 2 v.
+
+    Every quantity is per unit of the base of its own node; an end at earth has a base of 1 V.
+    """
+    t, base = feeder[Lines], feeder.v_base_v
     here = (t.from_node != ABSENT) & (t.to_node != ABSENT)
     keys = {(r, k): f"{t.name[r]}.{k + 1}" for r, k in np.argwhere(here)}
     i_re, i_im = _currents(m, "i_line", list(keys.values()))
     ohm_re, ohm_im = {}, {}
     for (r, k), key in keys.items():
         a, b = t.from_node[r, k], t.to_node[r, k]
-        z_base = _z_base(feeder, a)
         (a_re, a_im), (b_re, b_im) = _v(m, feeder, a), _v(m, feeder, b)
-        re, im = a_re - b_re, a_im - b_im
-        ends = {a: [i_re[key], i_im[key]], b: [-i_re[key], -i_im[key]]}
+        gain = base[b] / base[a]
+        re, im = a_re - gain * b_re, a_im - gain * b_im
+        ends = {a: [i_re[key], i_im[key]], b: [-gain * i_re[key], -gain * i_im[key]]}
         for j in np.flatnonzero(here[r]):
             other = keys[(r, j)]
-            drop = _times(t.z_ohm[r, k, j] / z_base, i_re[other], i_im[other])
+            z_pu = t.z_ohm[r, k, j] * S_BASE_VA / (base[a] * base[t.from_node[r, j]])
+            drop = _times(z_pu, i_re[other], i_im[other])
             re, im = re - drop[0], im - drop[1]
-            y = 1j * math.pi * feeder.frequency_hz * t.c_nf[r, k, j] * 1e-9 * z_base
-            for end, far in ((a, t.from_node[r, j]), (b, t.to_node[r, j])):
-                charging = _times(y, *_v(m, feeder, far))
+            y_s = 1j * math.pi * feeder.frequency_hz * t.c_nf[r, k, j] * 1e-9
+            for end, mine in ((a, t.from_node[r, j]), (b, t.to_node[r, j])):
+                charging = _times(y_s * base[end] * base[mine] / S_BASE_VA, *_v(m, feeder, mine))
                 ends[end] = [ends[end][0] + charging[0], ends[end][1] + charging[1]]
         ohm_re[key], ohm_im[key] = re == 0, im == 0
         for end, slot in ((a, k), (b, k + 4)):
@@ -193,9 +197,10 @@ def _switches(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: _Into) -
         a, b = t.from_node[r, k], t.to_node[r, k]
         (a_re, a_im), (b_re, b_im) = _v(m, feeder, a), _v(m, feeder, b)
         drop = _times(t.z_ohm[r] / _z_base(feeder, a), i_re[key], i_im[key])
-        ohm_re[key], ohm_im[key] = a_re - b_re - drop[0] == 0, a_im - b_im - drop[1] == 0
+        gain = feeder.v_base_v[b] / feeder.v_base_v[a]
+        ohm_re[key], ohm_im[key] = a_re - gain * b_re - drop[0] == 0, a_im - gain * b_im - drop[1] == 0
         m.injected[a].append((-i_re[key], -i_im[key]))
-        m.injected[b].append((i_re[key], i_im[key]))
+        m.injected[b].append((gain * i_re[key], gain * i_im[key]))
         base = S_BASE_VA / feeder.v_base_v[a]
         into["switch", int(r), int(k)] = (i_re[key], i_im[key], base)
         into["switch", int(r), int(k) + 4] = (-i_re[key], -i_im[key], base)

@@ -26,7 +26,9 @@ from feeders.library.parts import add_transformer, float_s, padded, source_ohm
 
 Z_3 = padded(np.full((3, 3), 0.02 + 0.06j) + np.diag([0.10 + 0.21j, 0.11 + 0.20j, 0.12 + 0.22j]))
 C_3 = padded(np.full((3, 3), -4.0) + np.eye(3) * 40.0)
-Z_4 = np.full((4, 4), 0.002 + 0.003j) + np.diag([0.010 + 0.006j, 0.011 + 0.006j, 0.012 + 0.006j, 0.02 + 0.01j])
+Z_4 = np.full((4, 4), 0.002 + 0.003j) + np.diag(
+    [0.010 + 0.006j, 0.011 + 0.006j, 0.012 + 0.006j, 0.02 + 0.01j]
+)
 C_4 = np.full((4, 4), -3.0) + np.eye(4) * 30.0
 
 Street = Callable[..., Feeder]
@@ -106,6 +108,16 @@ def zoo() -> Feeder:
     ):
         draft.add(Connections, prosumer=prosumer, pair=pair, share=share)
     return draft.finish()
+
+
+@pytest.fixture(scope="session")
+def zoo_backwards(zoo: Feeder) -> Feeder:
+    """The zoo with every line and switch written from its other end, the earthing rod from earth."""
+    lines, switches = zoo[Lines], zoo[Switches]
+    return zoo.with_tables(
+        lines.replace(from_node=lines.to_node, to_node=lines.from_node),
+        switches.replace(from_node=switches.to_node, to_node=switches.from_node),
+    )
 
 
 def _tapped(draft: Draft, high: np.ndarray, low: np.ndarray) -> None:

@@ -93,7 +93,9 @@ def test_laws_and_powers_are_scaled_to_per_unit(builder: Builder) -> None:
     i = builder.add_currents("i_a", _text("a"), node)
     builder.inject(node, i)
     v_base = builder.v_base[node]
-    builder.add_law("ohm", _text("a"), builder.voltage(node) - i.times(0.5), base=v_base, value=np.array([24j]))
+    builder.add_law(
+        "ohm", _text("a"), builder.voltage(node) - i.times(0.5), base=v_base, value=np.array([24j])
+    )
     builder.add_power("a", _text("a"), builder.voltage(node), i)
     builder.close_kcl()
     program = builder.finish()

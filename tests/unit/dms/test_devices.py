@@ -11,7 +11,7 @@ from feeders import Connections, Feeder, Loads, Switches, Windings
 AGREE_PU = 1e-9
 
 
-@pytest.fixture(params=["zoo", "three_winding"])
+@pytest.fixture(params=["zoo", "zoo_backwards", "three_winding"])
 def feeder(request: pytest.FixtureRequest) -> Feeder:
     return request.getfixturevalue(request.param)
 
@@ -29,7 +29,9 @@ def _request(problem: DmsProblem, seed: int) -> DmsRequest:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_voltages_and_limited_currents_agree_with_the_independent_power_flow(feeder: Feeder, seed: int) -> None:
+def test_voltages_and_limited_currents_agree_with_the_independent_power_flow(
+    feeder: Feeder, seed: int
+) -> None:
     """Two statements of the same physics that share no code."""
     problem = compile(feeder, limits=Limits(i_max_default_a=100.0))
     request = _request(problem, seed)

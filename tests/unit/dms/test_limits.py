@@ -58,12 +58,19 @@ def test_ratings_at_every_terminal(zoo: Feeder) -> None:
     found = dict(zip(values.label, values.i_max_a, strict=True))
     assert len(found) == len(values.label)
     ends = ("from", "to")
-    wanted = {f"line {n} phase {k} {e}": a for n, a in (("high", 300.0), ("mid", 600.0)) for k in (1, 2, 3) for e in ends}
+    wanted = {
+        f"line {n} phase {k} {e}": a
+        for n, a in (("high", 300.0), ("mid", 600.0))
+        for k in (1, 2, 3)
+        for e in ends
+    }
     wanted |= {f"line main phase {k} {e}": 500.0 for k in (1, 2, 3, 4) for e in ends}
     wanted |= {f"line two phase {k} {e}": 200.0 for k in (1, 2) for e in ends}
     wanted |= {f"line one phase {k} {e}": 200.0 for k in (3, 4) for e in ends}
     wanted |= {f"switch breaker phase {k} {e}": 400.0 for k in (1, 2, 3) for e in ends}  # the tie is open
-    wanted |= {f"transformer dy winding {w} leg {k}": a for w, a in ((0, 80.0), (1, 900.0)) for k in (1, 2, 3)}
+    wanted |= {
+        f"transformer dy winding {w} leg {k}": a for w, a in ((0, 80.0), (1, 900.0)) for k in (1, 2, 3)
+    }
     assert found == wanted
 
 
@@ -132,7 +139,9 @@ def test_a_rating_of_each_kind_binds_exactly(zoo: Feeder, kind: str, i_scale: fl
     assert abs(state.worst_over_i) < 1e-7
 
 
-@pytest.mark.parametrize("limits", [Limits(v_max_pu=1.03, current=False), Limits(v_min_pu=0.95, current=False)])
+@pytest.mark.parametrize(
+    "limits", [Limits(v_max_pu=1.03, current=False), Limits(v_min_pu=0.95, current=False)]
+)
 def test_either_side_of_the_band_binds_exactly(zoo: Feeder, limits: Limits) -> None:
     state = _solve(zoo, limits, 60.0)
     assert abs(state.worst_over_v) < 1e-8
@@ -140,7 +149,7 @@ def test_either_side_of_the_band_binds_exactly(zoo: Feeder, limits: Limits) -> N
 
 @pytest.mark.parametrize("against", [False, True])
 def test_both_ends_of_a_charging_line_are_limited(street, against: bool) -> None:
-    """Charging current flows from the source, so the source end carries more; whichever end it is written as."""
+    """Charging current comes from the source: that end carries more, whichever end it is written as."""
     feeder = street(z_ohm=(0.05 + 0.02j,), i_max_a=(60.0,), c_nf=4e5, homes=((1,),), against=against)
     problem = compile(feeder, limits=Limits(v_max_pu=1.2))
     request = problem.request(np.array([30.0]))
@@ -155,5 +164,7 @@ def test_both_ends_of_a_charging_line_are_limited(street, against: bool) -> None
     for _ in range(40):
         middle = (low + high) / 2
         flow = run(problem.network, request.exporting(np.array([middle])))
-        low, high = (middle, high) if measure(problem.network, flow, problem.values).within(0, 0) else (low, middle)
+        low, high = (
+            (middle, high) if measure(problem.network, flow, problem.values).within(0, 0) else (low, middle)
+        )
     assert solution.p_adjusted_kw[0] == pytest.approx(low, rel=1e-6)

@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 
 from dms import NORMS, DmsProblem, DmsSolution, Limits, Status, compile, solve
 from dms.certificate import measure, run
@@ -35,7 +35,9 @@ def _cap_by_voltage_kw(v_pu: float) -> float:
     return v * i / 1e3
 
 
-def _solve(feeder: Feeder, export_kw: list[float], norm: str, limits: Limits = WIDE, **weights: float) -> DmsSolution:
+def _solve(
+    feeder: Feeder, export_kw: list[float], norm: str, limits: Limits = WIDE, **weights: float
+) -> DmsSolution:
     problem = compile(feeder, norm=norm, limits=limits, weights=weights)
     solution = solve(problem, problem.request(np.array(export_kw))).raise_for_status()
     assert solution.status is Status.CURTAILED
@@ -119,7 +121,7 @@ CASES = {
 
 
 class BruteForce:
-    """Least cost of two curtailments by a scan of the first and the least feasible second, zooming in."""
+    """Least cost of two curtailments: scan the first, with the least feasible second, then close in."""
 
     def __init__(self, problem: DmsProblem, export_kw: list[float]) -> None:
         self.problem, self.request = problem, problem.request(np.array(export_kw))
@@ -140,19 +142,19 @@ class BruteForce:
             elif self.excess(c1, self.most[1]) > 0:
                 found = np.inf
             else:
-                found = brentq(lambda c2: self.excess(c1, c2), 0.0, self.most[1], xtol=1e-9)
+                found = brentq(lambda c2: self.excess(c1, c2), 0.0, self.most[1], xtol=1e-7)
             self._known[c1] = found
         return self._known[c1]
 
     def least(self, cost: Callable[[np.ndarray], float], w: np.ndarray) -> float:
-        low, high, best = 0.0, self.most[0], np.inf
-        for _ in range(6):
-            grid = np.linspace(low, high, 13)
-            costs = [cost(w * np.array([c1, self.least_second(c1)])) for c1 in grid]
-            k = int(np.argmin(costs))
-            best = min(best, costs[k])
-            low, high = grid[max(k - 1, 0)], grid[min(k + 1, 12)]
-        return best
+        def at(c1: float) -> float:
+            return cost(w * np.array([c1, self.least_second(c1)]))
+
+        grid = np.linspace(0.0, self.most[0], 17).tolist()
+        k = int(np.argmin([at(c1) for c1 in grid]))
+        around = (grid[max(k - 1, 0)], grid[min(k + 1, 16)])
+        fine = minimize_scalar(at, bounds=around, method="bounded", options={"xatol": 1e-5})
+        return min(at(grid[k]), float(fine.fun))
 
 
 @pytest.mark.parametrize("norm", NORMS)

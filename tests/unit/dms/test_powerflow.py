@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dms import NORMS, compile
+from dms import NORMS, Status, compile, solve
 from dms.powerflow import PowerFlow
-from feeders import Feeder
+from feeders import Feeder, Switches
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -33,11 +33,24 @@ def test_limits_are_ignored(zoo: Feeder) -> None:
     assert (problem.program.constraints(point.x)[band] > numbers.row_hi[band]).any()
 
 
-def test_no_solution_is_not_called_one(street) -> None:
-    problem = compile(street(loads=((1, 1e4, 0.0),)))
-    point = problem.power_flow.solve(problem.at(problem.request(np.zeros(2))))
+@pytest.mark.parametrize("load_kw", [1e4, 1e200, 1e306])
+def test_no_solution_is_not_called_one(street, load_kw: float) -> None:
+    """Also where Newton's steps leave the range of numbers."""
+    problem = compile(street(loads=((1, load_kw, 0.0),)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        point = problem.power_flow.solve(problem.at(problem.request(np.zeros(2))))
     assert not point.converged
     assert not point.residual < 1e-6
+
+
+def test_a_dead_section_with_loads_has_no_solution(zoo: Feeder) -> None:
+    """With the breaker open, loads stand at zero volt and the Jacobian is singular."""
+    open_ = zoo[Switches].replace(closed=np.array([False, False]))
+    problem = compile(zoo.with_tables(open_))
+    point = problem.power_flow.solve(problem.at(problem.request(np.zeros(7))))
+    assert not point.converged
+    solution = solve(problem, problem.request(np.full(7, 1.0)))
+    assert solution.status is Status.NO_OPERATING_POINT
 
 
 def test_a_programme_with_other_than_as_many_laws_as_states_is_refused(zoo: Feeder) -> None:

@@ -49,7 +49,9 @@ def test_numbers_of_a_tick(street, norm: str) -> None:
     feeder = street(homes=((1,), (1, "pair", 0.75), (1, "pair", 0.25)), loads=((1, 2.0, 1.0),))
     problem = compile(feeder, norm=norm)
     numbers = problem.at(
-        problem.request(np.array([5.0, 6.0, 4.0]), p_import_kw=np.array([1.0, 0, 0]), q_kvar=np.array([0, -2.0, 0]))
+        problem.request(
+            np.array([5.0, 6.0, 4.0]), p_import_kw=np.array([1.0, 0, 0]), q_kvar=np.array([0, -2.0, 0])
+        )
     )
     rows, x = problem.program.rows, problem.program.variables
     for name, wanted in {

@@ -98,7 +98,9 @@ def test_hessian_is_the_slope_of_the_lagrangian_gradient(feeder: Feeder, norm: s
     program = _program(feeder, norm)
     rng = np.random.default_rng(2)
     multipliers, sigma, x = rng.normal(size=program.m), 0.3, _point(program)
-    wanted = _difference(lambda y: sigma * program.gradient(y) + program.jacobian_matrix(y).T @ multipliers, x)
+    wanted = _difference(
+        lambda y: sigma * program.gradient(y) + program.jacobian_matrix(y).T @ multipliers, x
+    )
     row, col = program.hessian_structure
     lower = sp.coo_matrix((program.hessian(multipliers, sigma), (row, col)), shape=(program.n,) * 2).toarray()
     assert _largest_error(lower + np.tril(lower, -1).T, wanted) < TOLERANCE

@@ -10,7 +10,9 @@ from feeders import Connections, Feeder
 @pytest.fixture
 def feeder(street) -> Feeder:
     """Two plain homes, and a prosumer with two connections; one load."""
-    return street(homes=((1,), (1, "pair", 0.75), (1, "last", 1.0), (1, "pair", 0.25)), loads=((1, 2.0, 1.0),))
+    return street(
+        homes=((1,), (1, "pair", 0.75), (1, "last", 1.0), (1, "pair", 0.25)), loads=((1, 2.0, 1.0),)
+    )
 
 
 GOOD = np.array([1.0, 6.0, 3.0, 2.0])
@@ -30,7 +32,11 @@ def _with(index: int, value: float) -> np.ndarray:
         ("p_export_kw", _with(2, np.inf), r"p_export_kw: inf at last"),
         ("p_export_kw", GOOD[:3], r"p_export_kw: 3 values for 4 connections"),
         ("p_export_kw", np.array(5.0), r"p_export_kw: 1 values for 4 connections"),
-        ("p_export_kw", GOOD.reshape(2, 2), r"p_export_kw: 4 values for 4 connections; give one each, in a row"),
+        (
+            "p_export_kw",
+            GOOD.reshape(2, 2),
+            r"p_export_kw: 4 values for 4 connections; give one each, in a row",
+        ),
         ("p_import_kw", _with(1, -0.5), r"p_import_kw: -0.5 at pair#1"),
         ("p_import_kw", GOOD[:1], r"p_import_kw: 1 values for 4 connections"),
         ("q_kvar", _with(1, np.nan), r"q_kvar: nan at pair#1"),
