@@ -8,9 +8,14 @@
 
 from feeders.draft import Draft
 from feeders.elements import (
+    Admittances,
+    Capacitors,
     Connections,
+    Generators,
     Lines,
     Loads,
+    Reactors,
+    Regulators,
     Sources,
     Switches,
     Transformers,
@@ -23,13 +28,18 @@ from feeders.table import ABSENT, EARTH, Table
 __all__ = [
     "ABSENT",
     "EARTH",
+    "Admittances",
     "Buses",
+    "Capacitors",
     "Connections",
     "Draft",
     "Feeder",
+    "Generators",
     "Lines",
     "Loads",
     "Nodes",
+    "Reactors",
+    "Regulators",
     "Sources",
     "Switches",
     "Table",

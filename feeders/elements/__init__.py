@@ -5,22 +5,33 @@
 
 from __future__ import annotations
 
-from feeders.elements import lines, sources, switches, transformers
+from feeders.elements import admittances, capacitors, lines, reactors, sources, switches, transformers
+from feeders.elements.admittances import Admittances
+from feeders.elements.capacitors import Capacitors
 from feeders.elements.connections import Connections
+from feeders.elements.generators import GENERATOR_MODELS, Generators
 from feeders.elements.lines import Lines
 from feeders.elements.loads import LOAD_MODELS, Loads
 from feeders.elements.primitive import Primitive
+from feeders.elements.reactors import Reactors
+from feeders.elements.regulators import Regulators
 from feeders.elements.sources import Sources
 from feeders.elements.switches import Switches
 from feeders.elements.transformers import Transformers, WindingPairs, Windings
 from feeders.feeder import Feeder
 
 __all__ = [
+    "GENERATOR_MODELS",
     "LOAD_MODELS",
+    "Admittances",
+    "Capacitors",
     "Connections",
+    "Generators",
     "Lines",
     "Loads",
     "Primitive",
+    "Reactors",
+    "Regulators",
     "Sources",
     "Switches",
     "Transformers",
@@ -37,6 +48,9 @@ def primitives(feeder: Feeder) -> list[Primitive]:
         sources.primitive(feeder[Sources], f),
         lines.primitive(feeder[Lines], f),
         switches.primitive(feeder[Switches], f),
+        capacitors.primitive(feeder[Capacitors]),
+        reactors.primitive(feeder[Reactors]),
+        admittances.primitive(feeder[Admittances]),
     ]
     units, windings, pairs = feeder[Transformers], feeder[Windings], feeder[WindingPairs]
     groups = transformers.group_by_windings(windings)

@@ -1,18 +1,153 @@
-"""Loads: constant power between two nodes (phase to earth: wye; phase to phase: delta)."""
+"""Loads: power drawn between two nodes, constant or by a law of the voltage across them.
+
+Phase to earth or to a neutral is a wye load, phase to phase a delta load. A load belongs to one of
+six models; outside its voltage band every model turns into an impedance, by the same rules as in
+OpenDSS, so that the two engines solve the same circuit.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
 from feeders.table import Array, Table, column
 
-LOAD_MODELS = ("constant_power",)
+LOAD_MODELS = (
+    "constant_power",
+    "constant_impedance",
+    "constant_current",
+    "cvr",
+    "zip",
+    "fixed_q",
+    "fixed_x",
+)
 """Load models the equations know; anything else is an error in `feeders.checks`."""
 
 
 class Loads(Table):
-    """One row per single-phase load; a three-phase load is three rows."""
+    """One row per single-phase load; a three-phase load is three rows.
+
+    With w = |u| / v_nom_kv, inside the band v_min_pu < w <= v_max_pu a load draws
+
+        constant_power      p, q
+        constant_impedance  p w^2, q w^2 (at every voltage)
+        constant_current    p w, q w
+        cvr                 p w^cvr_p, q w^cvr_q
+        zip                 p (z1 w^2 + z2 w + z3), q (z4 w^2 + z5 w + z6), with drop-out at v_cutoff_pu
+        fixed_q, fixed_x    p and a reactive power (reactance) that stays the same outside the band
+
+    and outside it what `power_va` says. The default band is all voltages: no switch.
+    """
 
     name: Array = column("-", dtype=str, check="unique")
     pair: Array = column("node", dtype=int, shape=(2,), check="node", doc="the two nodes it lies between")
     p_kw: Array = column("kW", doc="consumed; negative values are listed in the audit")
     q_kvar: Array = column("kvar", doc="consumed, > 0 inductive")
     model: Array = column("-", dtype=str, check="any", default="constant_power")
+    v_nom_kv: Array = column("kV", check="any", default=np.nan, doc="rated voltage across the pair")
+    zip: Array = column("-", shape=(6,), default=0.0, doc="shares Z, I, P of p, then of q; model zip")
+    cvr_p: Array = column("-", default=1.0, doc="exponent of p; model cvr")
+    cvr_q: Array = column("-", default=2.0, doc="exponent of q; model cvr")
+    v_low_pu: Array = column("-", check="nonnegative", default=0.0, doc="an impedance at and below this")
+    v_min_pu: Array = column("-", check="nonnegative", default=0.0, doc="lower end of the band")
+    v_max_pu: Array = column("-", check="any", default=np.inf, doc="upper end of the band")
+    v_cutoff_pu: Array = column("-", check="any", default=0.0, doc="drop-out voltage of zip; 0 none")
+
+
+def voltage_dependent(loads: Loads) -> Array:
+    """(n,) bool: loads whose power depends on the voltage somewhere."""
+    banded = (loads.v_min_pu > 0) | (loads.v_low_pu > 0) | (loads.v_max_pu < np.inf)
+    return np.asarray((loads.model != "constant_power") | banded)
+
+
+def nominal_va(loads: Loads) -> Array:
+    """(n,) complex power at rated voltage, volt-ampere."""
+    return np.asarray((loads.p_kw + 1j * loads.q_kvar) * 1e3)
+
+
+def outside_band(loads: Loads, u_volt: Array) -> Array:
+    """(n,) bool: loads that a voltage takes out of their band, where they are an impedance."""
+    w = per_unit(loads.v_nom_kv, u_volt)
+    out = (w <= loads.v_min_pu) | (w <= loads.v_low_pu) | (w > loads.v_max_pu)
+    return np.asarray(out & (loads.model != "constant_impedance") & voltage_dependent(loads))
+
+
+def per_unit(v_nom_kv: Array, u_volt: Array) -> Array:
+    """|u| / v_nom; 1 where a row has no rated voltage, so that it draws its nominal power."""
+    known = np.isfinite(v_nom_kv) & (v_nom_kv > 0)
+    return np.asarray(np.where(known, np.abs(u_volt) / np.where(known, v_nom_kv * 1e3, 1.0), 1.0))
+
+
+def power_va(loads: Loads, u_volt: Array) -> Array:
+    """Complex power drawn at a voltage across every load's pair, (n,) volt-ampere.
+
+    u_volt  (n,) complex volt
+
+    The factors of p and q are those of an admittance g conj(s_nom) / v_nom^2 times w^2, w = |u| / v_nom:
+
+        w <= v_low                 g = 1
+        v_low < w <= v_min         g = (v_low + (a - v_low) (w - v_low) / (v_min - v_low)) / w,
+                                   a = 1 / v_min; 1 for the constant-current part
+        v_min < w <= v_max         the model's own law
+        v_max < w                  g = 1 / v_max^2; 1 / v_max for the constant-current part
+
+    (source: OpenDSS, Load.pas, `DoConstantPQLoad`, `DoConstantILoad`, `DoZIPVModel`, `DoCVRModel`;
+    properties vlowpu, vminpu, vmaxpu). A row without `v_nom_kv` draws its nominal power.
+    """
+    w = per_unit(loads.v_nom_kv, u_volt)
+    low, below, above = _regimes(loads, w)
+    outside = low | below | above
+    as_power = np.where(outside, _impedance(loads, w, current=False), 1.0)
+    as_current = np.where(outside, _impedance(loads, w, current=True), w)
+    factor_p, factor_q = as_power.copy(), as_power.copy()
+    for model, (in_p, in_q) in _laws(loads, w, as_power, as_current).items():
+        here = loads.model == model
+        factor_p[here], factor_q[here] = in_p[here], in_q[here]
+    return np.asarray(loads.p_kw * 1e3 * factor_p + 1j * loads.q_kvar * 1e3 * factor_q)
+
+
+def _laws(loads: Loads, w: Array, as_power: Array, as_current: Array) -> dict[str, tuple[Array, Array]]:
+    """Factors of p and q of every model that is not constant power."""
+    low, below, above = _regimes(loads, w)
+    outside, square = low | below | above, w**2
+    step = np.where(low, square, np.where(below, square / _nonzero(loads.v_min_pu) ** 2, as_power))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        cvr_p, cvr_q = (np.where(outside, as_power, w**k) for k in (loads.cvr_p, loads.cvr_q))
+    parts = np.stack([square, as_current, as_power], axis=1)
+    drop = np.where(low, 1.0, _dropout(loads.v_cutoff_pu, w))
+    mixed = [drop * (parts * share).sum(axis=1) for share in (loads.zip[:, :3], loads.zip[:, 3:])]
+    return {
+        "constant_impedance": (square, square),
+        "constant_current": (as_current, as_current),
+        "cvr": (cvr_p, cvr_q),
+        "zip": (np.where(low, square, mixed[0]), np.where(low, square, mixed[1])),
+        "fixed_q": (step, np.where(below | above | low, square, 1.0)),
+        "fixed_x": (step, square),
+    }
+
+
+def _nonzero(values: Array) -> Array:
+    return np.where(values == 0, 1.0, values)
+
+
+def _regimes(loads: Loads, w: Array) -> tuple[Array, Array, Array]:
+    """(n,) bool each: below v_low, between it and the band, above the band."""
+    low = (w <= loads.v_low_pu) & voltage_dependent(loads)
+    below = ~low & (w <= loads.v_min_pu)
+    return low, below, ~low & ~below & (w > loads.v_max_pu)
+
+
+def _impedance(loads: Loads, w: Array, *, current: bool) -> Array:
+    """g w^2 outside the band."""
+    low, below, _ = _regimes(loads, w)
+    v_low, v_min, v_max = loads.v_low_pu, loads.v_min_pu, loads.v_max_pu
+    end = np.ones(len(w)) if current else 1 / _nonzero(v_min)
+    slope = (end - v_low) / _nonzero(v_min - v_low)
+    between = (v_low + slope * (w - v_low)) * w
+    over = np.where(v_max == 0, 1.0, np.where(np.isfinite(v_max), v_max, 1.0))
+    above = w**2 / (over if current else over**2)
+    return np.asarray(np.where(low, w**2, np.where(below, between, above)))
+
+
+def _dropout(v_cutoff_pu: Array, w: Array) -> Array:
+    """Smooth step from 0 to 1 at the drop-out voltage, (1 + tanh 500 (w - v_cutoff)) / 2."""
+    return np.asarray(np.where(v_cutoff_pu > 0, 0.5 * (1 + np.tanh(500 * (w - v_cutoff_pu))), 1.0))

@@ -23,7 +23,7 @@ from feeders.table import ABSENT, Array
 class Primitive:
     """The law of n elements of one kind, each with k node slots and m branches.
 
-    kind      "line", "switch", "source" or "transformer"
+    kind      "line", "switch", "source", "transformer", "capacitor", "reactor", "admittance"
     row       (n,) int           rows of the element's table
     element   (n,) str           names, for messages
     node      (n, k) int         node index, 0 earth, -1 absent

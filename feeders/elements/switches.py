@@ -17,6 +17,7 @@ class Switches(Table):
     z_ohm: Array = column("ohm", dtype=complex, doc="contact impedance of each pole")
     closed: Array = column("-", dtype=bool, check="any", default=True)
     i_max_a: Array = column("A", shape=(4,), check="any", default=np.nan, doc="rating, NaN unrated")
+    c_nf: Array = column("nF", shape=(4, 4), default=0.0, doc="shunt capacitance (Maxwell), half at each end")
 
 
 def poles(switches: Switches) -> Array:
@@ -28,6 +29,8 @@ def poles(switches: Switches) -> Array:
 def primitive(switches: Switches, frequency_hz: float) -> Primitive:
     """v_from - v_to = z i on every closed pole; nothing on an open one."""
     n = len(switches)
+    y = np.zeros((n, 8, 8), dtype=complex)
+    y[:, :4, :4] = y[:, 4:, 4:] = 1j * 2 * np.pi * frequency_hz * switches.c_nf * 1e-9 / 2
     return Primitive(
         kind="switch",
         row=np.arange(n),
@@ -36,6 +39,6 @@ def primitive(switches: Switches, frequency_hz: float) -> Primitive:
         turns=np.broadcast_to(series_pair(4), (n, 4, 8)),
         z_ohm=switches.z_ohm[:, None, None] * np.eye(4),
         e_v=np.zeros((n, 4), dtype=complex),
-        y_s=np.zeros((n, 8, 8), dtype=complex),
+        y_s=y,
         branch=poles(switches),
     )

@@ -35,6 +35,8 @@ class Windings(Table):
     tap_max: Array = column("-", check="positive", default=1.1)
     i_max_a: Array = column("A", check="any", default=np.nan, doc="coil rating, NaN unrated")
     float_s: Array = column("S", dtype=complex, default=0.0, doc="small shunt to earth at each coil end")
+    core_pct: Array = column("%", dtype=complex, default=0.0, doc="no-load loss - j magnetising, of its kVA")
+    tap_steps: Array = column("-", dtype=int, check="nonnegative", default=32, doc="steps from min to max")
 
 
 class WindingPairs(Table):
@@ -122,6 +124,7 @@ def primitive(transformers: Transformers, windings: Windings, pairs: WindingPair
     slots = n_w * 6
     y = np.zeros((g, slots, slots), dtype=complex)
     y[:, np.arange(slots), np.arange(slots)] = np.repeat(windings.float_s[rows], 6, axis=1)
+    _add_core(y.reshape(g, n_w, 3, 2, n_w, 3, 2), core_s(transformers, windings, rows))
     branch = np.tile(coils(windings)[rows].all(axis=1), (1, n_w - 1))
     return Primitive(
         kind="transformer",
@@ -134,6 +137,27 @@ def primitive(transformers: Transformers, windings: Windings, pairs: WindingPair
         y_s=y,
         branch=branch,
     )
+
+
+def core_s(transformers: Transformers, windings: Windings, rows: Array) -> Array:
+    """Core admittance across each coil of every winding, (g, W) siemens: core_pct S_coil / V_coil^2.
+
+    No-load loss and magnetising current are per cent of the rated coil power at rated voltage times
+    the present tap; by custom they sit at the winding next to the core.
+    """
+    legs = coils(windings)[rows[:, 0]].sum(axis=1)
+    s_coil_va = transformers.s_kva[windings.transformer[rows[:, 0]]] * 1e3 / np.maximum(legs, 1)
+    v = windings.v_coil_kv[rows] * 1e3 * windings.tap[rows]
+    return np.asarray(windings.core_pct[rows] / 100 * s_coil_va[:, None] / v**2)
+
+
+def _add_core(y: Array, core: Array) -> None:
+    """Add admittances across the coils, leg by leg, to y (g, W, leg, end, W, leg, end)."""
+    for w in range(core.shape[1]):
+        for leg in range(3):
+            for end in range(2):
+                y[:, w, leg, end, w, leg, end] += core[:, w]
+                y[:, w, leg, end, w, leg, 1 - end] -= core[:, w]
 
 
 def delta_pairs(nodes: Array | Sequence[int], lag: bool) -> Array:
