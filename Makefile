@@ -117,7 +117,7 @@ lock: $(VENV)/.made ## renew constraints.txt with today's newest versions
 	$(SAY) 'Installing the newest versions into $(VENV)-lock'
 	@rm -rf $(VENV)-lock
 	@$(BIN)/python -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install -qq -e '.[test,opendss,cluster]'
+	@$(VENV)-lock/bin/python -m pip install -qq -e '.[test,opendss]'
 	@$(VENV)-lock/bin/python .ci/install_ipopt.py
 	@{ echo '# Exact versions of everything the set-up installs, made by `make lock` (Python 3.11, Linux x86-64).'; \
 	   $(VENV)-lock/bin/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools \

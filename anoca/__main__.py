@@ -13,9 +13,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 def main() -> None:
-    """Run the command line."""
-    from anoca.cli import main as command_line
-
+    """Run the command line; Ctrl-C while it loads is an interruption like any other."""
+    try:
+        from anoca.cli import main as command_line
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     command_line()
 
 

@@ -18,13 +18,20 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+import anoca
 from anoca.config import FeederSection, load_scenario
 from anoca.errors import InputError
 from anoca.report.terminal import Terminal, complain
 from anoca.runner import RESULTS
 from dms import IpoptMissingError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # [sweep] is a section of a scenario, not markup
+    help=__doc__,
+)
 feeder_app = typer.Typer(no_args_is_help=True, help="Networks: list, check, show.")
 scenarios_app = typer.Typer(no_args_is_help=True, help="Scenarios that come with the package: list, copy.")
 app.add_typer(feeder_app, name="feeder")
@@ -45,13 +52,22 @@ INTERRUPTED = 130
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
-    verbose: Annotated[bool, typer.Option("-v", help="Say more")] = False,
-    quiet: Annotated[bool, typer.Option("-q", help="Say less")] = False,
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what each step does")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No tables, no progress")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version")] = False,
 ) -> None:
-    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr
+    )
+    logging.getLogger("cyipopt").setLevel(logging.WARNING)  # it reports every callback
+    Terminal.quiet = quiet
+    if version:
+        print(f"anoca {anoca.__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
@@ -65,6 +81,9 @@ def main() -> None:
     except IpoptMissingError as exc:
         complain(f"error: {exc}")
         code = 1
+    except OSError as exc:
+        complain(f"error: {exc}")
+        code = 2
     except typer.Exit as exc:
         code = exc.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -75,7 +94,7 @@ def main() -> None:
         exc.show()
         code = exc.exit_code
     if code == INTERRUPTED:
-        complain("interrupted; run the same command again to go on with what is missing")
+        complain("interrupted; what is finished stays, run the same command again for the rest")
     sys.exit(code or 0)
 
 
@@ -88,6 +107,8 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
     from anoca.runner import is_done, run
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
+    if checked.sweep:
+        terminal.say(f"{checked.name} has a [sweep]; this runs its base alone, `anoca sweep` runs all")
     if is_done(checked, out):
         terminal.say(f"{checked.name}: done already, reading its results")
     with terminal.progress(checked.name) as tell:
@@ -97,7 +118,7 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
     terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals")
     terminal.say(f"Limits: {checked.limits.limits().describe()}")
     terminal.say(f"Tables, plots and manifest: {results.folder}")
-    raise typer.Exit(0 if results.is_certified else 1)
+    raise typer.Exit(0 if results.is_certified and not results.summary["ticks_plant_violated"] else 1)
 
 
 @app.command()
@@ -122,13 +143,15 @@ def compare(
 @app.command()
 def sweep(
     scenario: ScenarioArgument,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 = one per core")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 = one per core", min=-1)] = -1,
     out: OutOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
     """Run the product of the scenario's [sweep] grid; what is done already is skipped."""
     from anoca.studies.sweep import sweep as run_sweep
 
+    if jobs == 0:
+        raise InputError("--jobs 0: give the number of processes, or -1 for one per core")
     terminal, checked = Terminal(as_json), load_scenario(scenario)
     with terminal.progress(checked.name) as tell:
         frame, picture = run_sweep(checked, out, jobs, tell)
@@ -190,7 +213,7 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
     if as_json:
         terminal.emit(frame.to_dict("records"), "", hour=summary)
     else:
-        terminal.emit([summary], "The hour in one line")
+        terminal.emit([summary], "The hour in totals")
     terminal.say("Where to look:")
     for picture in (*found.pictures, *sorted(Path(str(results.folder)).glob("*.png"))):
         terminal.say(f"  {picture}")
@@ -267,12 +290,26 @@ def feeder_check(name: FeederArgument, option: FeederOption = None, as_json: Jso
 
 
 @feeder_app.command("show")
-def feeder_show(name: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
-    """What a network consists of."""
+def feeder_show(
+    name: FeederArgument,
+    option: FeederOption = None,
+    table: Annotated[str, typer.Option(help="One table, row by row: loads, switches, lines, nodes ...")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """What a network consists of; with --table, one of its tables."""
     from anoca.placement import unchecked_feeder
+    from anoca.studies.powerflow import table_of
     from feeders.topology import summary
 
-    Terminal(as_json).emit([summary(unchecked_feeder(name, _feeder_options(option)))], name)
+    feeder, terminal = unchecked_feeder(name, _feeder_options(option)), Terminal(as_json)
+    if table:
+        frame = table_of(feeder, table)
+        if as_json:
+            terminal.emit(frame.to_dict("records"), "")
+        else:
+            terminal.show(frame, f"{name}: {table}, {len(frame)} rows")
+    else:
+        terminal.emit([summary(feeder)], name)
 
 
 @feeder_app.command("plot")
@@ -311,6 +348,8 @@ def scenarios_list(as_json: JsonOption = False) -> None:
 def scenarios_copy(name: str, to: Annotated[Path, typer.Argument()] = Path()) -> None:
     """Copy a shipped scenario, to change it."""
     target = to / name if to.is_dir() else to
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}")
     if target.exists():
         raise InputError(f"{target} is there already")
     shutil.copyfile(_shipped(name), target)

@@ -109,7 +109,12 @@ class ProsumersSection(Section):
 
 
 class DmsSection(Section):
-    """How the utility decides: norm, and who states the equations ("ipopt": our own; "pyomo": the twin)."""
+    """How the utility decides.
+
+    norm      "l1" least total, "l2" least squares, "linf" least peak
+    backend   who states the equations: "ipopt" our own devices, "pyomo" the Pyomo text (small feeders)
+    max_iter  of Ipopt
+    """
 
     norm: str = "l2"
     backend: Literal["ipopt", "pyomo"] = "ipopt"
@@ -124,7 +129,15 @@ class DmsSection(Section):
 
 
 class LimitsSection(Section):
-    """Voltage band and ratings; see `dms.Limits`."""
+    """Voltage band and ratings; see `dms.Limits`.
+
+    band_up_to_kv    the band holds at buses up to this nominal line-to-line voltage; none: everywhere. The
+                     342-node network's source stands at 1.05, so give 1.0 there, or its 230 kV buses bind
+    current          enforce ratings
+    i_scale          every rating times this
+    i_max_default_a  rating of lines that have none
+    preexisting      "relax": a limit that zero export breaks is widened and listed; "strict": infeasible
+    """
 
     v_min_pu: NonNegative = 0.90
     v_max_pu: Positive = 1.05
@@ -161,7 +174,10 @@ class TariffSection(Section):
 
 
 class SeriesSection(Section):
-    """True load and PV of the prosumers, kW: synthetic, or CSV (column time, then one per prosumer)."""
+    """True load and PV of the prosumers, kW: synthetic, or CSV (column time, then one per prosumer).
+
+    sky  of the synthetic PV: "clear", or "broken" with passing clouds
+    """
 
     load_file: Path | None = None
     pv_file: Path | None = None
@@ -284,7 +300,8 @@ def load_scenario(path: str | Path) -> Scenario:
     """
     path = Path(path)
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
+        there = [p.name for p in path.parent.glob("*.toml")]
+        near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.75)
         hint = f"; did you mean {path.parent / near[0]}?" if near else "; see `anoca scenarios list`"
         raise InputError(f"no scenario file {path}{hint}")
     try:

@@ -37,14 +37,11 @@ IPOPT_FIX = "python .ci/install_ipopt.py, or conda install -c conda-forge cyipop
 NEEDED_FOR = {
     "casadi": "the Ipopt library, where cyipopt is built on the spot",
     "cyipopt": "the interior-point method of the DMS",
-    "dask": "sweeps on a cluster",
-    "dss-python": "reading OpenDSS feeders and checking voltages",
+    "dss-python": "reading OpenDSS feeders and checking voltages against the engine",
     "highspy": "the linear, quadratic and mixed-integer problems",
-    "jinja2": "the HTML report",
     "joblib": "sweeps on several cores",
     "matplotlib": "the figures",
     "networkx": "the network's graph",
-    "numba": "faster loops",
     "numpy": "all arithmetic",
     "pandas": "the result tables",
     "py-dss-interface": "the second, independent check of voltages",
@@ -58,7 +55,7 @@ NEEDED_FOR = {
     "tzdata": "time zones",
 }
 # Libraries that no extra names but that are used when they are there.
-ALSO_USED = ("casadi", "numba")
+ALSO_USED = ("casadi",)
 
 # min (x - 1)^2 + (y - 2)^2 with x + y = 2 has its optimum at (0.5, 1.5).
 IPOPT_PROBE = """

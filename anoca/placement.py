@@ -106,7 +106,9 @@ def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
         raise InputError(str(exc)) from exc
     except (TypeError, ValueError) as exc:
         text = str(exc).partition("() ")[2] or str(exc)
-        raise InputError(f"feeder {name!r}: {text}; its options are given as feeder.options or -o") from exc
+        given = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
+        takes = library.options(name)
+        raise InputError(f"feeder {name!r}: {text} (options given: {given}; it takes: {takes})") from exc
 
 
 def _open_switches(feeder: Feeder, names: list[str]) -> Feeder:
@@ -116,7 +118,8 @@ def _open_switches(feeder: Feeder, names: list[str]) -> Feeder:
         if name not in set(switches.name):
             near = difflib.get_close_matches(name, list(switches.name), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the feeder has {len(switches)} switches"
-            issues.append(f"feeder.open: no switch {name!r}; {hint}")
+            listed = f"list them: anoca feeder show {feeder.name} --table switches"
+            issues.append(f"feeder.open: no switch {name!r}; {hint} ({listed})")
     if issues:
         raise InputError(issues)
     return feeder.with_tables(switches.replace(closed=switches.closed & ~np.isin(switches.name, names)))
@@ -175,10 +178,10 @@ def _check_names(section: ProsumersSection, names: Array) -> None:
     issues = [f"prosumer {n!r} is named twice" for n in pd.Index(names)[pd.Index(names).duplicated()]]
     if not len(names):
         issues.append("no prosumer: give prosumers.table1, prosumers.percent or [[prosumers.extra]]")
-    for name in set(section.weights) - set(names):
+    for name in sorted(set(section.weights) - set(names)) if len(names) else []:
         near = difflib.get_close_matches(name, list(names), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        issues.append(f"prosumers.weights: there is no prosumer {name!r}{hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {len(names)}, the first {names[0]!r}"
+        issues.append(f"prosumers.weights: there is no prosumer {name!r}; {hint}")
     if issues:
         raise InputError(issues)
 

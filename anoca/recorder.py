@@ -62,6 +62,7 @@ class Recorder:
             "dms_worst_v_pu": certificate.worst_v_pu,
             "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
             "plant_worst_line": "",
+            "plant_violated": False,
         }
         self._limits(tick, problem, solution)
         if self.scenario.output.nodes:
@@ -95,8 +96,8 @@ class Recorder:
         """The homes' side of a tick: plans, answers, and what was lived through."""
         plan, dispatch, real = home_tick.plan, home_tick.dispatch, home_tick.realised
         curtailed = np.maximum(plan.p_export_kw - home_tick.aes_kw, 0.0)
-        stored = np.minimum(dispatch.p_stored_kw, curtailed)
-        spilled = np.maximum(curtailed - stored, 0.0)
+        stored, spilled = dispatch.p_stored_kw, real.p_spill_curtail_kw
+        unavailable = curtailed - stored - spilled
         self._frames["prosumers"].append(
             columns_of(
                 "prosumers",
@@ -114,7 +115,8 @@ class Recorder:
                 p_charge_kw=real.p_charge_kw,
                 p_discharge_kw=real.p_discharge_kw,
                 p_stored_kw=stored,
-                p_spill_curtail_kw=real.p_spill_curtail_kw,
+                p_spill_curtail_kw=spilled,
+                p_unavailable_kw=unavailable,
                 p_spill_tracking_kw=real.p_spill_tracking_kw,
                 soc_start_kwh=real.soc_start_kwh,
                 soc_end_kwh=real.soc_end_kwh,
@@ -127,6 +129,7 @@ class Recorder:
             "total_export_kw": float(real.p_export_kw.sum()),
             "stored_kw": float(stored.sum()),
             "spilled_kw": float(spilled.sum()),
+            "unavailable_kw": float(unavailable.sum()),
             "homes_storing": int(np.count_nonzero(stored > COUNT_KW)),
             "homes_spilling": int(np.count_nonzero(spilled > COUNT_KW)),
             "soc_mean_pct": 100 * float(real.soc_end_kwh.sum()) / max(self._capacity_kwh, 1e-9),
@@ -141,6 +144,7 @@ class Recorder:
             "plant_v_min_pu": reading.v_min_pu,
             "plant_v_max_pu": reading.v_max_pu,
             "plant_over_v_pu": reading.state.worst_over_v,
+            "plant_violated": self._row["certified"] == "yes" and not reading.state.within(),
         }
 
     def close_tick(self, seconds: dict[str, float]) -> None:
@@ -170,9 +174,10 @@ class Recorder:
         )
         rows: list[dict[str, Any]] = []
         for kind, element, limit, original, value, over in kinds:
-            binding = over >= -(BINDING_CURRENT if kind == "i_max" else BINDING_BAND_PU)
+            tolerance = BINDING_CURRENT if kind == "i_max" else BINDING_BAND_PU
+            binding, violated = np.abs(over) <= tolerance, over > tolerance
             before = np.array([(kind, str(e)) in broken for e in element], dtype=bool)
-            for k in np.flatnonzero(binding | before):
+            for k in np.flatnonzero(binding | violated | before):
                 rows.append(
                     {
                         "tick": tick,
@@ -182,6 +187,7 @@ class Recorder:
                         "value": float(value[k]),
                         "unit": "A" if kind == "i_max" else "pu",
                         "binding": bool(binding[k]),
+                        "violated": bool(violated[k]),
                         "preexisting": bool(before[k]),
                         "original_limit": float(original[k]),
                     }
@@ -251,7 +257,7 @@ class Recorder:
         return found
 
     def summary(self, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-        """Totals of the run: one flat record."""
+        """Totals of the run: one flat record with the keys of `anoca.results.SUMMARY`."""
         ticks, timings = tables["ticks"], tables["timings"]
         hours = self.scenario.clock.step_minutes / 60 if self.scenario.mode == "loop" else np.nan
         return {
@@ -272,6 +278,7 @@ class Recorder:
             "ticks_binding": int((ticks["binding"] > 0).sum()),
             "certified": int((ticks["certified"] != "no").sum()),
             "relaxed": int((ticks["certified"] == "relaxed").sum()),
+            "ticks_plant_violated": int(ticks["plant_violated"].sum()),
             "iterations": int(ticks["iterations"].sum()),
             "plant_worst_line_pct": float(ticks["plant_worst_line_pct"].max()),
             "plant_v_min_pu": float(ticks["plant_v_min_pu"].min()),

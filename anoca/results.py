@@ -33,23 +33,25 @@ TABLES: dict[str, dict[str, str]] = {
         "curtailed_kw": "their difference",
         "largest_kw": "largest curtailment of one prosumer",
         "homes": "prosumers curtailed by more than 0.1 kW",
-        "binding": "limits that the set-points lie on",
-        "preexisting": "limits broken even at zero export",
+        "binding": "limits in force that the set-points lie on; a line counts at each end",
+        "preexisting": "limits broken even at zero export (widened, or the tick is infeasible)",
         "iterations": "of the interior point, 0 if a power flow decided",
-        "dms_worst_v_pu": "distance outside the band in the certificate, negative = margin",
-        "dms_worst_i_pct": "most loaded rated terminal in the certificate, percent of rating",
+        "dms_worst_v_pu": "distance outside the band in force, in the certificate; negative = margin",
+        "dms_worst_i_pct": "most loaded terminal in the certificate, percent of the limit in force",
         "total_import_kw": "realised import of all prosumers",
         "total_export_kw": "realised export",
         "stored_kw": "curtailed power that went into batteries (or was not discharged)",
         "spilled_kw": "curtailed power that was spilled",
+        "unavailable_kw": "curtailed power that did not come: PV below, or load above the nowcast",
         "homes_storing": "prosumers that stored more than 0.1 kW of it",
         "homes_spilling": "prosumers that spilled more than 0.1 kW of it",
         "soc_mean_pct": "state of charge of all batteries at the end, percent",
         "plant_worst_line": "most loaded rated line conductor in the plant",
-        "plant_worst_line_pct": "its current in percent of the rating",
+        "plant_worst_line_pct": "its current in percent of its limit, rating x limits.i_scale",
         "plant_v_min_pu": "lowest voltage with a band in the plant",
         "plant_v_max_pu": "highest voltage with a band in the plant",
         "plant_over_v_pu": "distance outside the nominal band in the plant, negative = margin",
+        "plant_violated": "the plant is outside a limit that the set-points kept (nowcast errors)",
     },
     "prosumers": {
         "tick": "number from 0",
@@ -67,6 +69,7 @@ TABLES: dict[str, dict[str, str]] = {
         "p_discharge_kw": "battery discharging, AC side",
         "p_stored_kw": "curtailed power that went into the battery or was not discharged",
         "p_spill_curtail_kw": "PV spilled because of the curtailment",
+        "p_unavailable_kw": "curtailed power that did not come; stored + spilled + this = curtailed",
         "p_spill_tracking_kw": "PV spilled to stay below the set-point when the forecast was wrong",
         "soc_start_kwh": "battery energy at the start",
         "soc_end_kwh": "battery energy at the end",
@@ -95,8 +98,9 @@ TABLES: dict[str, dict[str, str]] = {
         "limit": "in force",
         "value": "at the set-points",
         "unit": "pu or A",
-        "binding": "value on the limit",
-        "preexisting": "broken at zero export, limit widened",
+        "binding": "value on the limit in force",
+        "violated": "value beyond the limit in force",
+        "preexisting": "broken at zero export; widened unless preexisting = strict",
         "original_limit": "before widening",
     },
     "nodes": {
@@ -117,13 +121,42 @@ TABLES: dict[str, dict[str, str]] = {
 """Every table and column; names of columns are units' suffixes of what they hold."""
 
 
+SUMMARY: dict[str, str] = {
+    "name": "of the scenario",
+    "mode": "snapshot or loop",
+    "norm": "norm of the curtailment",
+    "seed": "of the random draws",
+    "ticks": "how many",
+    "prosumers": "how many",
+    "total_mw": "requested export, mean over the ticks",
+    "curtailed_mw": "curtailment, mean over the ticks",
+    "largest_kw": "largest curtailment of one prosumer in any tick",
+    "homes": "most prosumers curtailed in one tick",
+    "curtailed_kwh": "energy curtailed over the run (loop)",
+    "stored_kwh": "of it stored",
+    "spilled_kwh": "of it spilled",
+    "ticks_curtailed": "ticks with more than 0.1 kW curtailed",
+    "ticks_binding": "ticks in which a limit binds",
+    "certified": "ticks whose set-points are certified, relaxed ones included",
+    "relaxed": "ticks with limits widened because zero export breaks them",
+    "ticks_plant_violated": "ticks in which the plant left a limit that the set-points kept",
+    "iterations": "of the interior point, all ticks",
+    "plant_worst_line_pct": "most loaded line conductor in any tick, percent of its limit",
+    "plant_v_min_pu": "lowest voltage with a band in any tick",
+    "plant_v_max_pu": "highest voltage with a band in any tick",
+    "seconds": "all computing",
+    "dms_s": "one DMS tick, mean",
+}
+"""What `summary` holds: one flat record per run, also the columns of a sweep's table."""
+
+
 @dataclass(frozen=True)
 class Results:
     """Tables of one run; `tables["ticks"]` and so on, columns as in `TABLES`."""
 
-    scenario: dict[str, Any]
-    provenance: dict[str, Any]
-    tables: dict[str, pd.DataFrame]
+    scenario: dict[str, Any] = field(repr=False)
+    provenance: dict[str, Any] = field(repr=False)
+    tables: dict[str, pd.DataFrame] = field(repr=False)
     summary: dict[str, Any]
     folder: Path | None = field(default=None, compare=False)
 
@@ -182,11 +215,21 @@ def write(results: Results, folder: Path) -> Results:
         "provenance": results.provenance,
         "summary": results.summary,
         "content_hash": results.content_hash(),
-        "columns": {name: TABLES[name] for name in results.tables},
+        "columns": {**{name: TABLES[name] for name in results.tables}, "summary": SUMMARY},
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, default=_plain), encoding="utf-8")
     partial.rename(folder)
     return Results(results.scenario, results.provenance, results.tables, results.summary, folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """A finished run is there: its manifest and every table that the manifest names."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return False
+    names = [name for name in manifest["columns"] if name != "summary"]
+    return all((folder / f"{name}.parquet").is_file() for name in names)
 
 
 def read(folder: Path) -> Results:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from anoca.config import Scenario
+from anoca.errors import InputError
 from anoca.provenance import provenance
 from anoca.report.plots import plot_results
-from anoca.results import Results, read, write
+from anoca.results import Results, is_whole, read, write
 from anoca.simulation import Progress, simulate
 
 log = logging.getLogger(__name__)
@@ -24,19 +26,30 @@ def folder_of(scenario: Scenario, out: Path = RESULTS) -> Path:
 
 def is_done(scenario: Scenario, out: Path = RESULTS) -> bool:
     """A finished run of exactly this scenario is there."""
-    return (folder_of(scenario, out) / "manifest.json").is_file()
+    return is_whole(folder_of(scenario, out))
 
 
 def run(scenario: Scenario, out: Path = RESULTS, progress: Progress | None = None) -> Results:
     """Run a scenario and write its folder, or read the folder if it is there already.
 
-    Raises  InputError  anything wrong with the scenario; nothing is written then
+    Raises  InputError  anything wrong with the scenario or the place for its results; nothing is
+                        written then
     """
     folder = folder_of(scenario, out)
     if is_done(scenario, out):
         log.info("%s is done already: %s", scenario.name, folder)
         return read(folder)
+    _check_place(folder)
     results = write(simulate(scenario, progress), folder)
     if scenario.output.plots:
         plot_results(results)
     return results
+
+
+def _check_place(folder: Path) -> None:
+    """Better now than after the simulation."""
+    if folder.exists():
+        raise InputError(f"{folder} is there but not whole; delete it to run again")
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"cannot write results to {folder}: {there} is no folder that can be written to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from feeders import Loads
 from feeders.table import Array
 from hems import Tariff, load_shape, ny_like_tou, pv_shape
 from hems.errors import HemsError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,29 +109,37 @@ def _read(path: Path, times: pd.DatetimeIndex, columns: list[str], what: str) ->
     if missing := [c for c in columns if c not in frame.columns]:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise InputError(f"{path}: {len(missing)} column(s) missing: {some}")
-    try:
-        index = pd.to_datetime(frame["time"], utc=True, format="ISO8601").dt.tz_convert(times.tz)
-    except (ValueError, TypeError) as exc:
-        raise InputError(
-            f"{path}: column `time` holds something that is no time; write it as 2026-06-21T12:30-04:00 "
-            f"(ISO 8601 with an offset): {exc}"
-        ) from exc
-    frame.index = pd.DatetimeIndex(index)
+    if unused := [str(c) for c in frame.columns if c not in columns and c != "time"]:
+        log.warning("%s: %d column(s) not used: %s", path, len(unused), ", ".join(unused[:5]))
+    frame.index = _times(path, frame["time"], times)
     if frame.index.has_duplicates:
         raise InputError(f"{path}: time {frame.index[frame.index.duplicated()][0]} stands there twice")
     absent = times.difference(frame.index)
     if len(absent):
         raise InputError(
             f"{path}: {len(absent)} of {len(times)} ticks missing, the first {absent[0]}; the run needs "
-            f"every {times[1] - times[0]} from {times[0]} to {times[-1]} (ticks and the horizon behind them)"
+            f"every {(times[1] - times[0]).seconds // 60} minutes from {times[0]} to {times[-1]}, "
+            "the ticks and the horizon that the last of them looks ahead"
         )
-    frame = frame.loc[times, columns]
-    try:
-        frame = frame.astype(float)
-    except ValueError as exc:
-        raise InputError(f"{path}: {exc}") from exc
-    bad = ~np.isfinite(frame.to_numpy())
+    numbers = frame.loc[times, columns].apply(pd.to_numeric, errors="coerce")
+    bad = ~np.isfinite(numbers.to_numpy(dtype=float))
     if bad.any():
-        row, col = np.argwhere(bad)[0]
-        raise InputError(f"{path}: {what} of {columns[col]} is not a number at {times[row]}")
-    return frame
+        row, col = (int(k) for k in np.argwhere(bad)[0])
+        given = frame.loc[times, columns].iloc[row, col]
+        raise InputError(
+            f"{path}: {what} of {columns[col]} is not a number at {times[row]} (given: {given!r})"
+        )
+    return numbers
+
+
+def _times(path: Path, text: pd.Series, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Column `time` as instants; a time without an offset could mean anything and is refused."""
+    fix = "write it with its offset, 2026-06-21T12:30-04:00"
+    try:
+        parsed = [pd.Timestamp(str(value)) for value in text]
+    except (ValueError, TypeError) as exc:
+        raise InputError(f"{path}: column `time` holds something that is no time; {fix}") from exc
+    for value, stamp in zip(text, parsed, strict=True):
+        if stamp.tzinfo is None:
+            raise InputError(f"{path}: time {value!r} has no offset from UTC; {fix}")
+    return pd.DatetimeIndex([stamp.tz_convert("UTC") for stamp in parsed]).tz_convert(times.tz)

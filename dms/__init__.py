@@ -5,7 +5,9 @@
 >>> solution.raise_for_status().p_adjusted_kw
 """
 
+from dms import reference
 from dms.certificate import Certificate, certify
+from dms.devices import UnsupportedError
 from dms.interior import IpoptMissingError, IpoptOptions
 from dms.ladder import solve
 from dms.limits import Limits, LimitValues
@@ -32,7 +34,9 @@ __all__ = [
     "UncertifiedError",
     "UngroundedError",
     "Units",
+    "UnsupportedError",
     "certify",
     "compile",
+    "reference",
     "solve",
 ]

@@ -6,6 +6,7 @@
     interior_zero_export  Ipopt from the power flow of zero export
     interior_displaced    Ipopt from a displaced start
     uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
+    uniform_share         the mildest equal percentage, likewise, where it costs less
     zero_export           every export at zero; always an answer under preexisting = "relax"
 
 A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent. A safe
@@ -14,6 +15,7 @@ point at which Ipopt stopped before the optimum is kept for the case that no run
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 
@@ -21,6 +23,7 @@ import numpy as np
 
 from dms import interior
 from dms.certificate import Certificate, State, certify, measure, run
+from dms.fallback import mildest_rule
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.limits import LimitValues
 from dms.norms import degree
@@ -31,10 +34,10 @@ from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution, Preexisting, Status
 from feeders.table import Array
 
+log = logging.getLogger(__name__)
+
 ROUND_KW = 1e-6
 """Set-points are sent in whole milliwatts, rounded down."""
-CAP_STEPS = 16
-CAP_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def solve(
     warm     the last tick's solution of the same problem
     Returns  `DmsSolution`; `status` and `certificate` say what it is worth
     Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed
+             ValueError         the request or `warm` belongs to another problem
     """
+    _check_fit(problem, request, warm)
     began = time.perf_counter()
     screen = measure(problem.network, run(problem.network, request), problem.values)
     if screen.within(0.0, 0.0) and not problem.added:
@@ -81,11 +86,22 @@ def solve(
         if point is None:
             continue
         solution = _from_point(tick, point, rung.__name__.strip("_"))
+        log.info(
+            "%s: Ipopt %s after %d iterations, certificate %s",
+            *(solution.method, point.status, point.iterations, solution.certificate.safe),
+        )
         if solution.status is Status.CURTAILED:
             return solution
         if solution.certificate.ok:
             short.append((point.objective, solution))
     return min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
+
+
+def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | None) -> None:
+    if list(request.units.connection_label) != list(problem.units.connection_label):
+        raise ValueError("the request was made for other connections; use problem.request(...)")
+    if warm is not None and warm.point is not None and len(warm.point.x) != problem.program.n:
+        raise ValueError("the warm start was solved for another feeder, norm or set of limits")
 
 
 def _with_limits_in_force(problem: DmsProblem, request: DmsRequest, began: float) -> tuple[_Tick, bool]:
@@ -180,24 +196,14 @@ def _from_point(tick: _Tick, point: InteriorPoint, rung: str) -> DmsSolution:
 
 
 def _fallback(tick: _Tick) -> DmsSolution:
-    """The mildest equal cap that a power flow finds safe; at the last, zero export."""
-    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
-    top = float(most.max(initial=0.0))
+    """The mildest equal cap or percentage that a power flow finds safe; at the last, zero export."""
 
-    def safe(cap_kw: float) -> bool:
-        curtail = tick.request.units.split_kw(np.maximum(most - cap_kw, 0.0))
-        flow = run(tick.problem.network, tick.request, curtail)
+    def is_safe(unit_curtail_kw: Array) -> bool:
+        flow = run(tick.problem.network, tick.request, tick.request.units.split_kw(unit_curtail_kw))
         return measure(tick.problem.network, flow, tick.values).within(0.0, 0.0)
 
-    caps = np.linspace(top, 0.0, CAP_STEPS + 1)
-    best = next((k for k, cap in enumerate(caps) if safe(float(cap))), None)
-    if best is None:
-        return _publish(tick, most, "zero_export")
-    low, high = float(caps[best]), float(caps[max(best - 1, 0)])
-    for _ in range(CAP_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if safe(middle) else (low, middle)
-    return _publish(tick, np.maximum(most - low, 0.0), "uniform_cap" if low > 0 else "zero_export")
+    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
+    return _publish(tick, *mildest_rule(most, is_safe))
 
 
 # Publishing -------------------------------------------------------------------------------------

@@ -80,12 +80,14 @@ def compile(
 
     Raises  KeyError    unknown norm, or a weight for an unknown unit
             ValueError  a weight that is not positive, or no connection in the feeder
+            UnsupportedError  an element or load model that has no law here yet
     """
     if norm not in NORMS:
         raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
     limits = limits or Limits()
     units = Units.of(feeder[Connections], curtail_unit)
     w = _weights(units, weights or {})
+    devices.check_supported(feeder)
     values = LimitValues.resolve(feeder, limits)
     if not len(units.name):
         raise ValueError(f"feeder {feeder.name} has no connection, so there is nothing to curtail")

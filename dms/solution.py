@@ -64,13 +64,13 @@ class DmsSolution:
 
     status: Status
     method: str
-    p_curtail_kw: Array
-    p_adjusted_kw: Array
-    unit_curtail_kw: Array
+    p_curtail_kw: Array = field(repr=False)
+    p_adjusted_kw: Array = field(repr=False)
+    unit_curtail_kw: Array = field(repr=False)
     certificate: Certificate
-    state: State
-    values: LimitValues
-    preexisting: tuple[Preexisting, ...]
+    state: State = field(repr=False)
+    values: LimitValues = field(repr=False)
+    preexisting: tuple[Preexisting, ...] = field(repr=False)
     iterations: int
     solve_s: float
     point: InteriorPoint | None = field(repr=False, default=None)
@@ -90,9 +90,9 @@ class DmsSolution:
         return int(np.count_nonzero(self.unit_curtail_kw > threshold_kw))
 
     def binding(self, band_pu: float = 1e-5, current: float = 1e-4) -> int:
-        """Number of limits that the state lies on, to a tolerance."""
-        on_band = np.count_nonzero(self.state.over_v >= -band_pu)
-        return int(on_band + np.count_nonzero(self.state.over_i >= -current))
+        """Number of limits that the state lies on, to a tolerance; a line counts at each end."""
+        on_band = np.count_nonzero(np.abs(self.state.over_v) <= band_pu)
+        return int(on_band + np.count_nonzero(np.abs(self.state.over_i) <= current))
 
     def raise_for_status(self) -> DmsSolution:
         """Itself if it may be published.

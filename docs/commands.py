@@ -109,7 +109,7 @@ WRITES = ("reproduce", "run", "compare", "sweep", "demo")
 
 def table(out: str) -> str:
     """Run each command with --json and say in one line what it printed and how long it took."""
-    lines = ["| command | prints (excerpt) | seconds |", "|---|---|---|"]
+    lines = ["| command | what comes out, in short | seconds |", "|---|---|---|"]
     for command, headline in COMMANDS:
         began = time.perf_counter()
         words = [str(ROOT / ".venv/bin/anoca"), *command.split(), "--json"]

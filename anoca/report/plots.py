@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from anoca.results import Results
 
@@ -51,13 +52,17 @@ def voltage_profile(results: Results) -> Figure:
     low, high = spread.min().min(), spread.max().max()
     axes.set_ylim(min(low, limits["v_max_pu"]) - 0.005, max(high, limits["v_max_pu"]) + 0.005)
     axes.set_ylabel("|v|, pu")
-    axes.set_title(f"{results.scenario['name']}: voltages before and after{_at(results, worst)}")
+    axes.set_title(f"{_name(results)}: voltages before and after{_at(results, worst)}")
     axes.legend(markerscale=4, frameon=False)
     below.plot(x, 1e3 * (nodes["v_aes_pu"] - nodes["v_oes_pu"]), ".", ms=2.5, color=AFTER)
     below.axhline(0, color="0.4", lw=0.8)
     below.set_ylabel("change, 0.001 pu")
     below.set_xlabel("nodes with a voltage band, sorted by voltage before")
     return figure
+
+
+def _name(results: Results) -> str:
+    return f"{results.scenario['name']}, norm {results.scenario['dms']['norm']}"
 
 
 def _at(results: Results, tick: pd.Series) -> str:
@@ -74,7 +79,7 @@ def curtailment_of_run(results: Results) -> Figure:
     axes = figure.subplots()
     _sorted_curve(axes, cut.to_numpy(), norm)
     axes.set_ylabel("curtailed, kWh" if energy else "curtailed, kW")
-    axes.set_title(f"{results.scenario['name']}: curtailment per prosumer, norm {norm}")
+    axes.set_title(f"{_name(results)}: curtailment per prosumer")
     return figure
 
 
@@ -95,19 +100,19 @@ def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], tit
 def _sorted_curve(axes: Axes, cut: Any, norm: str) -> None:
     """Largest first, on logarithmic axes; 0.1 kW is what counts as curtailed."""
     cut = np.sort(cut[cut > COUNT_KW])[::-1]
-    colour = COLOURS.get(norm)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(0.8, 1000)
-    axes.plot(
-        np.arange(1, len(cut) + 1),
-        cut,
-        ".-",
-        ms=3,
-        color=colour,
-        label=f"{norm}: {len(cut) or 'no'} prosumers",
-    )
+    label = f"{norm}: {len(cut) or 'no'} prosumer{'' if len(cut) == 1 else 's'}"
+    axes.plot(np.arange(1, len(cut) + 1), cut, ".-", ms=3, color=COLOURS.get(norm), label=label)
     axes.set_xlabel("prosumers, most curtailed first")
+    if any(len(line.get_xdata()) for line in axes.get_lines()):  # type: ignore[arg-type]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    for text in list(axes.texts):
+        text.remove()
+    if not any(len(line.get_xdata()) for line in axes.get_lines()):  # type: ignore[arg-type]
+        axes.text(0.5, 0.4, "nothing curtailed", ha="center", transform=axes.transAxes, color="0.5")
 
 
 def exports_over_time(results: Results) -> Figure:
@@ -121,17 +126,20 @@ def exports_over_time(results: Results) -> Figure:
     top.plot(when, ticks["total_export_kw"] / 1e3, ".--", color="0.4", lw=1, label="realised")
     top.set_ylabel("export, MW")
     top.legend(frameon=False)
-    top.set_title(f"{results.scenario['name']}: exports, norm {results.scenario['dms']['norm']}")
+    top.set_title(f"{_name(results)}: exports")
     width = 0.8 * results.scenario["clock"]["step_minutes"] / (24 * 60)
     middle.bar(when, ticks["stored_kw"], width=width, color=STORE, label="stored")
     middle.bar(
         when, ticks["spilled_kw"], width=width, bottom=ticks["stored_kw"], color=SPILL, label="spilled"
     )
     middle.set_ylabel("curtailed, kW")
-    middle.legend(frameon=False)
+    middle.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
     bottom.plot(when, ticks["plant_worst_line_pct"], ".-", color="0.3")
     bottom.axhline(100, color=BEFORE, lw=0.8, ls="--")
-    bottom.set_ylabel("worst cable, % of rating")
+    bottom.set_ylabel("worst cable, % of its limit")
+    bottom.ticklabel_format(axis="y", useOffset=False)
+    low, high = bottom.get_ylim()
+    bottom.set_ylim(min(low, 99.0), max(high, 100.5))
     bottom.set_xlabel("local time")
     bottom.xaxis.set_major_formatter(DateFormatter("%H:%M"))
     return figure
@@ -152,7 +160,8 @@ def sweep_summary(table: pd.DataFrame, axes_keys: Sequence[str], title: str) -> 
         left.plot(x, table.loc[mine, "curtailed_mw"], "o", ms=5, alpha=0.7, color=colour, label=name or None)
         right.plot(x, table.loc[mine, "largest_kw"], "o", ms=5, alpha=0.7, color=colour)
     left.set_yscale("symlog", linthresh=0.01)
-    left.set_ylim(bottom=0)
+    left.set_ylim(0, 1.5 * max(float(table["curtailed_mw"].max()), 0.01))
+    left.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     for axis, text in ((left, "curtailed, MW (mean over ticks)"), (right, "largest curtailment, kW")):
         axis.set_xticks(range(len(order)), order, rotation=0 if len("".join(order)) < 40 else 20)
         axis.set_xlabel(first)

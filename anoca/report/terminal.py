@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,28 +11,18 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 SHOWN_AS_ZERO = 1e-6
 PIPED_WIDTH = 200
 
-TICK_COLUMNS = {
-    "time": "time",
-    "total_oes_kw": "OES kW",
-    "curtailed_kw": "cut kW",
-    "largest_kw": "largest kW",
-    "homes": "homes",
-    "binding": "binding",
-    "stored_kw": "stored kW",
-    "spilled_kw": "spilled kW",
-    "certified": "certified",
-    "plant_worst_line": "plant's worst cable",
-    "plant_worst_line_pct": "% of rating",
-    "plant_v_min_pu": "v min pu",
-    "plant_v_max_pu": "v max pu",
-}
-"""The columns of the ticks that a person reads first."""
+NUMERIC = re.compile(r"-?[\d.]*(e[-+]\d+)?")
+"""A column of such cells stands to the right."""
+
+NARROW = 115
+"""Below this many columns the table of ticks leaves out what can wait."""
 
 STATUS_HINTS = {
     "fallback": "certified, but a uniform cap found by power flows and no optimum: the optimiser failed",
@@ -41,8 +32,18 @@ STATUS_HINTS = {
 }
 
 
+PLANT_HINT = (
+    "set-points are certified for the nowcast; the plant lives with the loads and PV that really came"
+)
+
+
 class Terminal:
-    """Where a verb's words go: with `as_json` nothing but the one object of `emit` is printed."""
+    """Where a verb's words go: with `as_json` nothing but the one object of `emit` is printed.
+
+    quiet  no tables and no progress, only what `say` says (the command line's -q)
+    """
+
+    quiet = False
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -56,15 +57,15 @@ class Terminal:
 
     def show(self, frame: pd.DataFrame, title: str) -> None:
         """A table with a title."""
-        if self.as_json:
+        if self.as_json or self.quiet:
             return
         self._out.print(title, style="bold", markup=False, highlight=False)
         table = Table(show_edge=False, pad_edge=False)
         for column in frame.columns:
-            right = pd.api.types.is_numeric_dtype(frame[column])
-            table.add_column(str(column), justify="right" if right else "left", overflow="fold")
+            right = all(NUMERIC.fullmatch(cell(value)) for value in frame[column])
+            table.add_column(escape(str(column)), justify="right" if right else "left", overflow="fold")
         for row in frame.itertuples(index=False):
-            table.add_row(*(cell(value) for value in row))
+            table.add_row(*(escape(cell(value)) for value in row))
         self._out.print(table)
         self._out.print()
 
@@ -80,15 +81,37 @@ class Terminal:
 
     def ticks(self, ticks: pd.DataFrame, title: str) -> None:
         """The ticks of a run, and what it means when one is neither a go-ahead nor an optimum."""
-        shown = ticks[list(TICK_COLUMNS)].rename(columns=TICK_COLUMNS)
-        shown = shown.loc[:, [(shown[c].notna() & (shown[c] != "")).any() for c in shown]]
-        shown["time"] = [f"{t:%H:%M}" for t in ticks["time"]]
-        self.show(shown, title)
-        for status, hint in STATUS_HINTS.items():
-            times = ticks.loc[ticks["status"] == status, "time"]
+        loop = ticks["plant_worst_line"].ne("").any()
+        wide = self._out.width >= NARROW
+        kw = {"total_oes_kw": "OES kW", "curtailed_kw": "cut kW", "largest_kw": "largest kW"}
+        shown: dict[str, Any] = {"time": [f"{t:%H:%M}" for t in ticks["time"]]}
+        shown |= {text: [f"{v:.1f}" for v in ticks[key]] for key, text in kw.items()}
+        shown |= {"homes": ticks["homes"], "binding": ticks["binding"]} if wide else {}
+        if ticks["preexisting"].any():
+            shown["broken before"] = ticks["preexisting"]
+        if loop:
+            for key in ("stored_kw", "spilled_kw", "unavailable_kw") if wide else ("stored_kw", "spilled_kw"):
+                shown[key.removesuffix("_kw")] = [f"{v + 0:.1f}" for v in ticks[key].round(1)]
+        shown["certified"] = ticks["certified"]
+        if loop:
+            short = ticks["plant_worst_line"].str.replace(r"^line (.*) phase (\d) .*$", r"\1.\2", regex=True)
+            shown["plant's worst cable"] = short if wide else [""] * len(ticks)
+            shown["% of limit"] = [f"{v:.2f}" for v in ticks["plant_worst_line_pct"]]
+            low, high = ticks["plant_v_min_pu"], ticks["plant_v_max_pu"]
+            shown["|v| pu"] = [f"{a:.4f}-{b:.4f}" for a, b in zip(low, high, strict=True)]
+        frame = pd.DataFrame(shown)
+        self.show(frame.loc[:, [column for column in frame if frame[column].ne("").any()]], title)
+        self._bad_ticks(ticks)
+
+    def _bad_ticks(self, ticks: pd.DataFrame) -> None:
+        """One line for every kind of trouble: which ticks, and what it means."""
+        found = {status: (ticks["status"] == status, hint) for status, hint in STATUS_HINTS.items()}
+        found["plant outside its limits"] = (ticks["plant_violated"], PLANT_HINT)
+        for what, (rows, hint) in found.items():
+            times = ticks.loc[rows.astype(bool), "time"]
             if len(times):
                 some = ", ".join(f"{t:%H:%M}" for t in times[:6]) + (", ..." if len(times) > 6 else "")
-                self.say(f"{status} at {some}: {hint}")
+                self.say(f"{what} in {len(times)} of {len(ticks)} ticks ({some}): {hint}")
 
     def broken_limits(self, limits: pd.DataFrame) -> None:
         """Limits that no export has caused: broken with every prosumer at zero export."""
@@ -104,7 +127,7 @@ class Terminal:
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
         """A progress bar on a terminal, one line per step where there is none, nothing with `as_json`."""
-        if self.as_json:
+        if self.as_json or self.quiet:
             yield lambda done, total, text: None
         elif not self._err.is_terminal:
             yield lambda done, total, text: print(

@@ -27,13 +27,20 @@ def compare(
     """
     if unknown := [n for n in norms if n not in NORMS]:
         raise InputError(f"unknown norm {', '.join(map(repr, unknown))}; known: {', '.join(NORMS)}")
-    results = {norm: run(scenario.with_overrides({"dms.norm": norm}), out, progress) for norm in norms}
+    tell = progress or (lambda done, total, text: None)
+    results: dict[str, Results] = {}
+    for norm in norms:
+
+        def tell_norm(done: int, total: int, text: str, norm: str = norm) -> None:
+            tell(len(results) * total + done, len(norms) * total, f"{norm}: {text}")
+
+        results[norm] = run(scenario.with_overrides({"dms.norm": norm}), out, tell_norm)
     frame = pd.DataFrame([row(scenario.name, r) for r in results.values()])
     cut = {
         n: list(r.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].max()) for n, r in results.items()
     }
     picture = out / scenario.name / f"compare-{'-'.join(norms)}.png"
-    title = "largest curtailment per prosumer by norm"
+    title = f"{scenario.name}: each prosumer's largest curtailment"
     save(curtailment_by_norm({scenario.name: cut}, title), picture)
     frame.to_parquet(picture.with_suffix(".parquet"), index=False)
     return frame, picture

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from anoca.config import FeederSection
+from anoca.errors import InputError
 from anoca.placement import Option, load_feeder
 from dms import DmsRequest, Network
 from dms.certificate import run
-from feeders import Connections
+from feeders import ABSENT, Connections, Feeder, Table
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,31 @@ def _source_power_kva(network: Network, flow: Any) -> complex:
         if primitive.kind == "source":
             total -= complex(np.sum(flow.v[np.maximum(primitive.node, 0)] * np.conj(current)))
     return total / 1e3
+
+
+def table_of(feeder: Feeder, name: str) -> pd.DataFrame:
+    """One of a feeder's tables by name, whatever its case, with nodes by their names.
+
+    Raises  InputError  the feeder has no such table
+    """
+    tables: dict[str, Table] = {kind.__name__.lower(): t for kind, t in feeder.tables.items() if len(t)}
+    tables["buses"] = feeder.buses
+    if name.lower() == "nodes":
+        return pd.DataFrame({"node": feeder.node_names[1:], "v_base_v": feeder.v_base_v[1:]})
+    if name.lower() not in tables:
+        raise InputError(
+            f"feeder {feeder.name} has no table {name!r}; it has nodes, {', '.join(sorted(tables))}"
+        )
+    found = tables[name.lower()]
+    data: dict[str, Any] = {}
+    for col in found.columns():
+        value = getattr(found, col.name)
+        if col.check == "node":
+            data[col.name] = [_node_words(feeder, row) for row in value.reshape(len(found), -1)]
+        elif not col.shape:
+            data[col.name] = value
+    return pd.DataFrame(data)
+
+
+def _node_words(feeder: Feeder, nodes: Any) -> str:
+    return " ".join(str(feeder.node_names[n]) for n in nodes if n != ABSENT)

@@ -52,9 +52,10 @@ def sweep(
     folders = {k: folder_of(one, out) for k, one in enumerate(runs) if is_done(one, out)}
     log.info("%d runs, %d done already", len(runs), len(folders))
     tell = progress or (lambda done, total, text: None)
-    tell(len(folders), len(runs), f"{len(folders)} done already")
+    if folders:
+        tell(len(folders), len(runs), "done already")
     work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_one)(k, one, out) for k, one in enumerate(runs) if k not in folders
+        joblib.delayed(_one)(k, points[k], one, out) for k, one in enumerate(runs) if k not in folders
     )
     for k, text, folder in work:
         folders[k] = folder
@@ -69,13 +70,21 @@ def sweep(
     return table, picture
 
 
-def _one(number: int, scenario: Scenario, out: Path) -> tuple[int, str, Path]:
+def _one(number: int, point: dict[str, Any], scenario: Scenario, out: Path) -> tuple[int, str, Path]:
     results = run(scenario, out)
     assert results.folder is not None
     cut_kw = results.summary["curtailed_mw"] * 1e3
-    return number, f"{scenario.dms.norm}, seed {scenario.seed}: {cut_kw:.1f} kW curtailed", results.folder
+    varied = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items())
+    return number, f"{varied}: {cut_kw:.1f} kW curtailed", results.folder
 
 
 def _row(point: dict[str, Any], folder: Path) -> dict[str, Any]:
-    keys = {key: value if not isinstance(value, dict) else str(value) for key, value in point.items()}
+    keys = {key: _short(value) for key, value in point.items()}
     return {**keys, **read(folder).summary, "folder": str(folder)}
+
+
+def _short(value: Any) -> Any:
+    """A grid value for a table: dictionaries and lists as `A 150 C 30`."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_short(v)}" for key, v in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -12,7 +12,18 @@ from dms.builder import Builder
 from dms.devices import line, load, prosumer, source, switch, transformer
 from dms.program import Numbers, Program
 from dms.request import DmsRequest
-from feeders import Connections, Feeder, Lines, Loads, Sources, Switches, Table, Transformers
+from feeders import (
+    Connections,
+    Feeder,
+    Lines,
+    Loads,
+    Sources,
+    Switches,
+    Table,
+    Transformers,
+    WindingPairs,
+    Windings,
+)
 
 
 class Device(Protocol):
@@ -33,6 +44,28 @@ DEVICES: dict[type[Table], Device] = {
     Loads: load,
     Connections: prosumer,
 }
+
+
+PARTS: tuple[type[Table], ...] = (Windings, WindingPairs)
+"""Tables that belong to a device of another table."""
+
+
+class UnsupportedError(NotImplementedError):
+    """The feeder has something that the optimisation has no law for; it is never left out silently."""
+
+
+def check_supported(feeder: Feeder) -> None:
+    """Every element of the feeder has a law here.
+
+    Raises  UnsupportedError  naming the tables and load models that have none
+    """
+    unknown = [k.__name__ for k, t in feeder.tables.items() if len(t) and k not in DEVICES and k not in PARTS]
+    models = sorted(set(feeder[Loads].model) - {"constant_power"})
+    if unknown or models:
+        found = [*(f"table {name}" for name in unknown), *(f"load model {model!r}" for model in models)]
+        raise UnsupportedError(
+            f"feeder {feeder.name}: the optimisation has no law for {', '.join(found)} yet"
+        )
 
 
 def in_feeder(feeder: Feeder) -> list[Device]:

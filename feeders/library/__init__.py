@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
@@ -18,7 +19,7 @@ from feeders.feeder import Feeder
 from feeders.library import ieee4, ieee342
 from feeders.library.synthetic import synthetic
 
-__all__ = ["UnknownFeederError", "load", "names", "synthetic"]
+__all__ = ["UnknownFeederError", "load", "names", "options", "synthetic"]
 
 _BUILDERS: dict[str, Callable[..., Feeder]] = {
     "ieee4": ieee4.build,
@@ -53,3 +54,13 @@ def load(name: str, **options: Any) -> Feeder:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
         raise UnknownFeederError(f"no feeder {name!r} in the library; {hint}")
     return _BUILDERS[name](**options)
+
+
+def options(name: str) -> str:
+    """What a feeder's builder takes, as its signature: `n_buses: int, seed: int, meshed: float = 0.1`.
+
+    Raises  KeyError  no such feeder
+    """
+    given = inspect.signature(_BUILDERS[name]).parameters.values()
+    words = [str(p).replace("'", "").replace('"', "") for p in given]
+    return ", ".join(words) or "none"

@@ -216,6 +216,7 @@ def test_opening_switches_that_cut_off_nodes_names_them(anoca_command, tmp_path)
         (lambda f: f.rename(columns={"time": "when"}), "no column `time`"),
         (lambda f: pd.concat([f, f]), "twice"),
         (lambda f: f.assign(time="noon"), "no time"),
+        (lambda f: f.assign(time=[str(t)[:-6] for t in f["time"]]), "no offset from UTC"),
         (lambda f: f.assign(**{f.columns[1]: "much"}), "much"),
     ],
 )

@@ -91,6 +91,22 @@ def test_power_of_every_home_balances(results: Results) -> None:
     assert (supply - h["p_export_kw"] - h["p_load_kw"] - h["p_charge_kw"]).abs().max() <= 1e-9
 
 
+def test_what_was_curtailed_is_accounted_for(results: Results) -> None:
+    homes, ticks = results.tables["prosumers"], results.tables["ticks"]
+    parts = homes["p_stored_kw"] + homes["p_spill_curtail_kw"] + homes["p_unavailable_kw"]
+    assert (parts - homes["p_curtail_kw"]).abs().max() <= 1e-9
+    assert homes[["p_stored_kw", "p_spill_curtail_kw"]].min().min() >= 0
+    for total, each in (
+        ("curtailed_kw", "p_curtail_kw"),
+        ("stored_kw", "p_stored_kw"),
+        ("spilled_kw", "p_spill_curtail_kw"),
+        ("total_oes_kw", "p_oes_kw"),
+        ("total_aes_kw", "p_aes_kw"),
+        ("total_export_kw", "p_export_kw"),
+    ):
+        assert np.allclose(ticks[total], homes.groupby("tick")[each].sum(), atol=1e-6), total
+
+
 def test_state_of_charge_goes_on_where_it_stopped(results: Results) -> None:
     soc = results.tables["prosumers"].pivot(
         index="tick", columns="prosumer", values=["soc_start_kwh", "soc_end_kwh"]
@@ -153,10 +169,12 @@ def test_adding_a_prosumer_changes_no_other_draw() -> None:
 
 
 def test_without_batteries_everything_cut_is_spilled() -> None:
-    ticks = simulate(small(**{"prosumers.battery_kw": 0.0})).tables["ticks"]
+    sure = {"hems.sigma_load_nowcast": 0.0, "hems.sigma_pv_nowcast": 0.0}
+    ticks = simulate(small(**{"prosumers.battery_kw": 0.0}, **sure)).tables["ticks"]
     assert ticks["curtailed_kw"].sum() > 1
     assert ticks["stored_kw"].sum() == 0
     assert ticks["spilled_kw"].sum() == pytest.approx(ticks["curtailed_kw"].sum(), abs=1e-6)
+    assert ticks["unavailable_kw"].abs().sum() < 1e-6
 
 
 def test_behind_load_peaks_lower() -> None:

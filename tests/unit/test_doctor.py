@@ -37,7 +37,7 @@ def test_dependency_is_reported_with_its_version(checks: dict[str, doctor.Check]
     assert not checks[name].optional
 
 
-@pytest.mark.parametrize("name", ["cyipopt", "dss-python", "casadi", "numba", "dask"])
+@pytest.mark.parametrize("name", ["cyipopt", "dss-python", "casadi"])
 def test_extras_are_optional(checks: dict[str, doctor.Check], name: str) -> None:
     assert checks[name].optional
     assert checks[name].fix
