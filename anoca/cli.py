@@ -319,6 +319,7 @@ def feeder_plot(
     colour: Annotated[str, typer.Option(help="voltage or loading")] = "voltage",
     to: Annotated[Path | None, typer.Option("--to", help="File, .png or .svg")] = None,
     lay_out: Annotated[bool, typer.Option("--lay-out", help="Ignore the buses' own coordinates")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw a network: one-line diagram, coloured by voltage or by loading."""
     from anoca.placement import load_feeder
@@ -331,7 +332,10 @@ def feeder_plot(
         raise InputError(f"{path}: the file must end in .png or .svg")
     feeder = load_feeder(FeederSection(name=name, options=_feeder_options(option)))
     picture = one_line_diagram(feeder, path, colour, coordinates=not lay_out)  # type: ignore[arg-type]
-    Terminal(False).say(f"Plot: {picture}")
+    terminal = Terminal(as_json)
+    if as_json:
+        terminal.emit([{"plot": str(picture)}], "")
+    terminal.say(f"Plot: {picture}")
 
 
 @scenarios_app.command("list")

@@ -94,6 +94,10 @@ COMMANDS: list[tuple[str, Headline]] = [
     ("feeder list", _feeders),
     ("feeder check ieee342", _check),
     ("feeder show ieee342-expanded", _show),
+    (
+        "feeder plot ieee342",
+        lambda rows, _: f"a one-line diagram, {Path(rows[0]['plot']).suffix[1:].upper()}",
+    ),
     ("powerflow ieee342", _powerflow),
     ("reproduce case1", _case1),
     ("reproduce case2", _case2),
@@ -104,7 +108,9 @@ COMMANDS: list[tuple[str, Headline]] = [
     ("scenarios list", lambda rows, _: ", ".join(r["file"] for r in rows)),
 ]
 
-WRITES = ("reproduce", "run", "compare", "sweep", "demo")
+# Verbs that write, and what sends it to an empty folder: nothing is read from an earlier run.
+WRITES = {verb: ["--out", "{out}"] for verb in ("reproduce", "run", "compare", "sweep", "demo")}
+WRITES["feeder plot"] = ["--to", "{out}/feeder.png"]
 
 
 def table(out: str) -> str:
@@ -113,8 +119,10 @@ def table(out: str) -> str:
     for command, headline in COMMANDS:
         began = time.perf_counter()
         words = [str(ROOT / ".venv/bin/anoca"), *command.split(), "--json"]
-        if command.split()[0] in WRITES:
-            words += ["--out", out]  # an empty folder: nothing is read from an earlier run
+        for verb, extra in WRITES.items():
+            words += (
+                [word.format(out=f"{out}/{len(lines)}") for word in extra] if command.startswith(verb) else []
+            )
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - began
         whole = json.loads(done.stdout)

@@ -444,7 +444,7 @@ def _grounding(feeder: Feeder) -> Iterator[Issue]:
         place = f"ungrounded at {v_ll_kv:g} kV, {n_nodes} nodes in {len(same)} section(s)"
         first = str(feeder.node_names[same[0].node[0]])
         if shunt:
-            message = f"{place}, held only by shunt capacitance; limit line-to-line voltages there"
+            message = f"{place}, held only by shunt capacitance; phase-to-earth voltages there are fragile"
             yield Issue("warning", "Buses", "v_base_kv", first, message)
         else:
             message = f"{place}, without any shunt; earth a winding, or give lines their capacitance"
