@@ -6,13 +6,14 @@ branch currents i solve
 
     turns' i + y v = J(v)        Kirchhoff's current law at every node
     turns  v - z i = e           every branch
-    J = conj(s / u)              constant power s injected across the voltage u of a node pair
+    J = conj(s(u) / u)           power s injected across the voltage u of a node pair, constant or not
 
 by a fixed point on the factorised circuit, or Newton where that does not contract.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,20 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
 from dms.scaling import S_BASE_VA
-from feeders import ABSENT, EARTH, Feeder
-from feeders.elements import Primitive, primitives
+from feeders import ABSENT, EARTH, Feeder, Generators, Loads
+from feeders.elements import Primitive, generators, loads, primitives
 from feeders.table import Array
 
 FIXED_POINT_ROUNDS = 60
 NEWTON_ROUNDS = 40
+SLOPE_STEP = 1e-6
+"""Relative change of a voltage over which the slope of a load's power is taken."""
 PIVOT_RTOL = 1e-13
 """Smallest over largest pivot below which rounding, not the circuit, would decide a potential."""
+
+
+Power = Callable[[Array], Array]
+"""Complex power injected across each pair, volt-ampere, at the complex voltages across them."""
 
 
 class UngroundedError(ValueError):
@@ -115,14 +122,38 @@ class Network:
         Returns    `Flow`; `converged` is False when no solution was found
         """
         keep = s_va != 0
-        incidence, s = self._incidence(pair[keep]), s_va[keep]
+        s = s_va[keep]
+        return self._solve(pair[keep], lambda _: s, start, tolerance)
+
+    def solve_loads(
+        self, pair: Array | None = None, s_va: Array | None = None, *, tolerance: float = 1e-11
+    ) -> Flow:
+        """Voltages and currents with the feeder's own loads and generators, each by its law.
+
+        pair, s_va  further constant powers delivered into the feeder, as for `solve`
+        tolerance   largest change of a voltage, per unit, at which it stops
+        Returns     `Flow`; `converged` is False when no solution was found
+        """
+        drawn, made = self.feeder[Loads], self.feeder[Generators]
+        more = np.zeros((0, 2), dtype=int) if pair is None else pair
+        fixed = np.zeros(len(more), dtype=complex) if s_va is None else s_va
+        a, b = len(drawn), len(drawn) + len(made)
+
+        def power(u: Array) -> Array:
+            parts = [-loads.power_va(drawn, u[:a]), generators.power_va(made, u[a:b]), fixed]
+            return np.concatenate(parts)
+
+        return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, None, tolerance)
+
+    def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
+        incidence = self._incidence(pair)
         x = self._lu.solve(self._rhs) if start is None else self._pack(start)
-        x, rounds, done = self._fixed_point(x, incidence, s, tolerance)
+        x, rounds, done = self._fixed_point(x, incidence, power, tolerance)
         if not done:
             x0 = self._lu.solve(self._rhs) if not np.isfinite(x).all() else x
-            x, more, done = self._newton(x0, incidence, s, tolerance)
+            x, more, done = self._newton(x0, incidence, power, tolerance)
             rounds += more
-        residual = self._residual(x, incidence, s)
+        residual = self._residual(x, incidence, power)
         done = bool(done and np.isfinite(residual) and residual < 1e-6)
         v = np.concatenate([[0.0], (self._v_scale * x)[: self.n]])
         return Flow(
@@ -144,18 +175,17 @@ class Network:
     def _pack(self, flow: Flow) -> Array:
         return np.concatenate([flow.v[1:], flow.i]) / self._v_scale
 
-    def _injected(self, x: Array, incidence: sp.csr_matrix, s: Array) -> Array:
+    def _injected(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Array:
         """Right-hand side: emf plus injected currents, scaled.  incidence' j / S_base."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            current = np.conj(s / (incidence @ x))
-        return self._rhs + incidence.T @ current / S_BASE_VA
+            return self._rhs + incidence.T @ _current(power, incidence @ x) / S_BASE_VA
 
     def _fixed_point(
-        self, x: Array, incidence: sp.csr_matrix, s: Array, tolerance: float
+        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float
     ) -> tuple[Array, int, bool]:
         last = np.inf
         for k in range(1, FIXED_POINT_ROUNDS + 1):
-            rhs = self._injected(x, incidence, s)
+            rhs = self._injected(x, incidence, power)
             if not np.isfinite(rhs).all():
                 return x, k, False
             new = self._lu.solve(rhs)
@@ -163,7 +193,7 @@ class Network:
             x = new
             if step < tolerance:
                 # One refinement step takes out the rounding of the factorisation.
-                x = x + self._lu.solve(self._injected(x, incidence, s) - self._matrix @ x)
+                x = x + self._lu.solve(self._injected(x, incidence, power) - self._matrix @ x)
                 return x, k, True
             if step > 10 * last or step > 10:
                 return x, k, False
@@ -171,17 +201,21 @@ class Network:
         return x, FIXED_POINT_ROUNDS, False
 
     def _newton(
-        self, x: Array, incidence: sp.csr_matrix, s: Array, tolerance: float
+        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float
     ) -> tuple[Array, int, bool]:
-        """Newton in real coordinates; J = conj(s / u) has dJ = -conj(s / u^2) conj(du)."""
+        """Newton in real coordinates, dJ = a du + b conj(du).
+
+        s depends on the size of u alone: with s' = ds / d ln |u|, from a central difference,
+        a = conj(s') / (2 |u|^2) and b = (conj(s') / 2 - conj(s)) / conj(u)^2.
+        """
         n = len(x)
         for k in range(1, NEWTON_ROUNDS + 1):
-            residual = self._injected(x, incidence, s) - self._matrix @ x
+            residual = self._injected(x, incidence, power) - self._matrix @ x
             if not np.isfinite(residual).all():
                 return x, k, False
-            slope = -np.conj(s / (incidence @ x) ** 2) / S_BASE_VA
-            b = incidence.T @ sp.diags(slope) @ incidence
-            m = self._matrix
+            along, across = _slopes(power, incidence @ x)
+            a, b = (incidence.T @ sp.diags(d / S_BASE_VA) @ incidence for d in (along, across))
+            m = self._matrix - a
             top, bottom = [m.real - b.real, -m.imag - b.imag], [m.imag - b.imag, m.real + b.real]
             jacobian: Any = [top, bottom]
             try:
@@ -196,8 +230,8 @@ class Network:
                 return x, k, True
         return x, NEWTON_ROUNDS, False
 
-    def _residual(self, x: Array, incidence: sp.csr_matrix, s: Array) -> float:
-        gap = self._injected(x, incidence, s) - self._matrix @ x
+    def _residual(self, x: Array, incidence: sp.csr_matrix, power: Power) -> float:
+        gap = self._injected(x, incidence, power) - self._matrix @ x
         return float(np.abs(gap[: self.n]).max(initial=0.0))
 
     def terminal_currents(self, flow: Flow) -> list[tuple[Primitive, Array]]:
@@ -209,6 +243,22 @@ class Network:
             v = np.where(p.node == ABSENT, 0.0, flow.v[np.maximum(p.node, 0)])
             result.append((p, np.einsum("nmk,nm->nk", p.turns, i) + np.einsum("nkl,nl->nk", p.y_s, v)))
         return result
+
+
+def _current(power: Power, u: Array) -> Array:
+    """conj(s(u) / u); none where nothing is injected."""
+    s = power(u)
+    return np.asarray(np.where(s == 0, 0.0, np.conj(s / np.where(s == 0, 1.0, u))))
+
+
+def _slopes(power: Power, u: Array) -> tuple[Array, Array]:
+    """dJ/du and dJ/dconj(u) of J = conj(s(|u|) / u)."""
+    s = power(u)
+    growth = (power(u * (1 + SLOPE_STEP)) - power(u * (1 - SLOPE_STEP))) / (2 * SLOPE_STEP)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = np.conj(growth) / (2 * np.abs(u) ** 2)
+        across = (np.conj(growth) / 2 - np.conj(s)) / np.conj(u) ** 2
+    return np.where(s == 0, 0.0, along), np.where(s == 0, 0.0, across)
 
 
 def _coo(parts: list[tuple[Array, Array, Array]], shape: tuple[int, int], dtype: type) -> sp.coo_matrix:

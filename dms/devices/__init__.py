@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Protocol
 
 from dms.builder import Builder
-from dms.devices import line, load, prosumer, source, switch, transformer
+from dms.devices import (
+    admittance,
+    capacitor,
+    line,
+    load,
+    prosumer,
+    reactor,
+    source,
+    switch,
+    transformer,
+)
 from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import (
@@ -24,6 +34,8 @@ from feeders import (
     WindingPairs,
     Windings,
 )
+from feeders.elements import Admittances, Capacitors, Reactors, Regulators
+from feeders.elements.loads import voltage_dependent
 
 
 class Device(Protocol):
@@ -41,13 +53,16 @@ DEVICES: dict[type[Table], Device] = {
     Lines: line,
     Switches: switch,
     Transformers: transformer,
+    Capacitors: capacitor,
+    Reactors: reactor,
+    Admittances: admittance,
     Loads: load,
     Connections: prosumer,
 }
 
 
-PARTS: tuple[type[Table], ...] = (Windings, WindingPairs)
-"""Tables that belong to a device of another table."""
+PARTS: tuple[type[Table], ...] = (Windings, WindingPairs, Regulators)
+"""Tables that belong to a device of another table; a regulator is a control, its tap stands in `Windings`."""
 
 
 class UnsupportedError(NotImplementedError):
@@ -59,13 +74,12 @@ def check_supported(feeder: Feeder) -> None:
 
     Raises  UnsupportedError  naming the tables and load models that have none
     """
-    unknown = [k.__name__ for k, t in feeder.tables.items() if len(t) and k not in DEVICES and k not in PARTS]
-    models = sorted(set(feeder[Loads].model) - {"constant_power"})
-    if unknown or models:
-        found = [*(f"table {name}" for name in unknown), *(f"load model {model!r}" for model in models)]
-        raise UnsupportedError(
-            f"feeder {feeder.name}: the optimisation has no law for {', '.join(found)} yet"
-        )
+    tables = [k.__name__ for k, t in feeder.tables.items() if len(t) and k not in DEVICES and k not in PARTS]
+    loads = feeder[Loads]
+    models = sorted({str(m) for m in loads.model[voltage_dependent(loads)]})
+    if tables or models:
+        laws = [*(f"table {name}" for name in tables), *(f"voltage-dependent load ({m})" for m in models)]
+        raise UnsupportedError(f"feeder {feeder.name}: the optimisation has no law yet for {', '.join(laws)}")
 
 
 def in_feeder(feeder: Feeder) -> list[Device]:

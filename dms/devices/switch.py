@@ -15,6 +15,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     """Closed poles.
 
     v_from - v_to = z i        rows `ohm_switch_re`, `ohm_switch_im`
+    current into the switch at an end = +-i + y v,   y = j omega C / 2, open or closed
 
     z_ohm (n,) ohm per pole     i (n, 4) ampere, from -> to
     """
@@ -25,12 +26,15 @@ def build(feeder: Feeder, b: Builder) -> None:
     i = b.add_currents("i_switch", label, node_from, here)
     law = b.voltage(node_from) - b.voltage(node_to) - i.times(np.repeat(t.z_ohm, 4))
     b.add_law("ohm_switch", label[here], law.take(here), base=b.v_base[node_from[here]])
-    b.inject(node_from, -i)
-    b.inject(node_to, i)
+    y = switches.shunt_s(t, feeder.frequency_hz)
+    into_from = i + b.voltage(node_from).blocks(y)
+    into_to = b.voltage(node_to).blocks(y) - i
+    b.inject(node_from, -into_from)
+    b.inject(node_to, -into_to)
     row = np.repeat(np.arange(len(t)), 4)
     slot = np.tile(np.arange(4), len(t))
-    b.monitor("switch", row, slot, i)
-    b.monitor("switch", row, slot + 4, -i)
+    b.monitor("switch", row, slot, into_from)
+    b.monitor("switch", row, slot + 4, into_to)
 
 
 def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:

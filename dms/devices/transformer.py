@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dms.builder import Builder
@@ -17,7 +19,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     """Leakage law of every leg, for each number of windings W.
 
     u_0 - u_k / a_k = sum_l Z_kl j_l     k = 1 .. W-1     rows `leakage<W>_transformer_*`
-    current into coil 0 = sum_k j_k,     into coil k = -j_k / a_k
+    current into coil 0 = sum_k j_k,     into coil k = -j_k / a_k,     and y_core u into each
 
     u volt across a coil, a_k = turns (rated volts x tap) over those of winding 0,
     Z ohm seen from winding 0 at its tap, j ampere in winding 0's coil.
@@ -27,12 +29,26 @@ def build(feeder: Feeder, b: Builder) -> None:
         ratio = transformers.turns_ratio(windings, rows)
         z = transformers.short_circuit_ohm(units, windings, pairs, rows)
         z = z * windings.tap[rows[:, 0]][:, None, None] ** 2
-        _build_group(b, windings, units.name[number], number, rows, ratio, z)
+        core = transformers.core_s(units, windings, rows)
+        _build_group(b, windings, Group(units.name[number], number, rows, ratio, z, core))
 
 
-def _build_group(
-    b: Builder, windings: Windings, name: Array, number: Array, rows: Array, ratio: Array, z: Array
-) -> None:
+class Group(NamedTuple):
+    """Transformers with the same number W of windings.
+
+    name, number (g,)   rows (g, W) of `Windings`   ratio (g, W)   z (g, W-1, W-1) ohm   core (g, W) S
+    """
+
+    name: Array
+    number: Array
+    rows: Array
+    ratio: Array
+    z: Array
+    core: Array
+
+
+def _build_group(b: Builder, windings: Windings, group: Group) -> None:
+    name, number, rows, ratio, z, core = group
     g, n_w = rows.shape
     coil = windings.pair[rows]  # (g, W, 3, 2)
     here = transformers.coils(windings)[rows].all(axis=1)  # (g, 3)
@@ -56,6 +72,7 @@ def _build_group(
         keep = here.ravel()
         b.add_law(block, label[keep], law.take(keep), base=base[keep])
     for w in range(n_w):
+        into[w] = into[w] + u[w].times(np.repeat(core[:, w], 3))
         pair, float_s = coil[:, w].reshape(-1, 2), np.repeat(windings.float_s[rows[:, w]], 3)
         _post_coil(b, pair, into[w], float_s)
         leg = np.tile(np.arange(3), g)

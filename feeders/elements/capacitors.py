@@ -13,10 +13,10 @@ class Capacitors(Table):
     """One row per phase of a bank, all of its steps alike; phases of one bank share `bank`."""
 
     name: Array = column("-", dtype=str, check="unique")
-    bank: Array = column("-", dtype=str, check="any", default="", doc="the bank the row is part of")
     pair: Array = column("node", dtype=int, shape=(2,), check="node", doc="the two nodes it lies between")
     kvar: Array = column("kvar", doc="of one step, at rated voltage")
     v_nom_kv: Array = column("kV", check="positive", doc="rated voltage across the pair")
+    bank: Array = column("-", dtype=str, check="any", default="", doc="the bank the row is part of")
     steps: Array = column("-", dtype=int, check="nonnegative", default=1)
     steps_on: Array = column("-", dtype=int, check="nonnegative", default=1, doc="in service at present")
     z_ohm: Array = column("ohm", dtype=complex, default=0.0, doc="in series with each step (filter)")

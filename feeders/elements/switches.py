@@ -26,11 +26,16 @@ def poles(switches: Switches) -> Array:
     return present & switches.closed[:, None]
 
 
+def shunt_s(switches: Switches, frequency_hz: float) -> Array:
+    """Shunt admittance at each end, j 2 pi f C / 2, (n, 4, 4) siemens."""
+    return np.asarray(1j * 2 * np.pi * frequency_hz * switches.c_nf * 1e-9 / 2)
+
+
 def primitive(switches: Switches, frequency_hz: float) -> Primitive:
     """v_from - v_to = z i on every closed pole; nothing on an open one."""
     n = len(switches)
     y = np.zeros((n, 8, 8), dtype=complex)
-    y[:, :4, :4] = y[:, 4:, 4:] = 1j * 2 * np.pi * frequency_hz * switches.c_nf * 1e-9 / 2
+    y[:, :4, :4] = y[:, 4:, 4:] = shunt_s(switches, frequency_hz)
     return Primitive(
         kind="switch",
         row=np.arange(n),

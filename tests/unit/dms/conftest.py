@@ -20,6 +20,7 @@ from feeders import (
     WindingPairs,
     Windings,
 )
+from feeders.elements import Admittances, Capacitors, Reactors
 from feeders.elements.sources import balanced_emf_v
 from feeders.elements.transformers import delta_pairs, wye_pairs
 from feeders.library.parts import add_transformer, float_s, padded, source_ohm
@@ -62,6 +63,17 @@ def _line(
     )
 
 
+def _add_shunts(draft: Draft, e: Sequence[int], lv: Sequence[int], far: Sequence[int]) -> None:
+    """A delta bank with series impedance and two of three steps in, a wye unit, reactors, fixed entries."""
+    bank = {"kvar": 20.0, "v_nom_kv": 4.16, "steps": 3, "steps_on": 2, "z_ohm": 0.1 + 2.0j}
+    draft.add(Capacitors, name="bank", pair=(e[0], e[1]), **bank)
+    draft.add(Capacitors, name="unit", pair=(far[0], far[3]), kvar=3.0, v_nom_kv=0.277)
+    draft.add(Reactors, name="phase", pair=(e[1], e[2]), z_ohm=20 + 900j, g_s=1e-5)
+    draft.add(Reactors, name="ground", pair=(lv[3], EARTH), z_ohm=0.5 + 0.2j)
+    for to, of, y_s in ((0, 0, 2e-3 - 1e-3j), (0, 1, -1e-3 + 4e-4j), (1, 0, -1e-3 + 4e-4j), (1, 1, 2e-3)):
+        draft.add(Admittances, element="box", to_node=far[to], of_node=far[of], y_s=y_s)
+
+
 @pytest.fixture(scope="session")
 def zoo() -> Feeder:
     """One of every device, and of every way to connect it.
@@ -80,8 +92,8 @@ def zoo() -> Feeder:
     _source(draft, "s", 12.47)
     _line(draft, "high", s, m, 300.0)
     poles = {"to_node": n, "z_ohm": 1e-4 + 1e-4j, "i_max_a": [400.0] * 3 + [np.nan]}
-    draft.add(Switches, name="breaker", from_node=m, **poles)
-    draft.add(Switches, name="tie", from_node=s, closed=False, **poles)
+    draft.add(Switches, name="breaker", from_node=m, c_nf=C_3 / 10, **poles)
+    draft.add(Switches, name="tie", from_node=s, closed=False, c_nf=C_3 / 20, **poles)
     ends = [(delta_pairs(n[:3], lag=False), 12.47), (delta_pairs(d[:3], lag=False), 4.16)]
     add_transformer(draft, "dd", 2000.0, ends, r_pct=1.0, x_pct=6.0)
     _line(draft, "mid", d, e, 600.0, km=3.0)
@@ -90,6 +102,7 @@ def zoo() -> Feeder:
     _line(draft, "main", lv, far, 500.0, km=0.5)
     _line(draft, "two", [far[0], far[1], ABSENT, ABSENT], two, 200.0)
     _line(draft, "one", [ABSENT, ABSENT, far[2], far[3]], one, 200.0)
+    _add_shunts(draft, e, lv, far)
     for name, pair, p_kw, q_kvar in (
         ("wye", (far[0], far[3]), 20.0, 8.0),
         ("to earth", (far[1], EARTH), 15.0, 4.0),
@@ -125,6 +138,7 @@ def _tapped(draft: Draft, high: np.ndarray, low: np.ndarray) -> None:
     row = draft.add(Transformers, name="dy", s_kva=750.0)
     for k, (pair, kv) in enumerate([(high, 4.16), (low, 0.48 / sqrt(3))]):
         rest = {"r_pct": 0.6, "tap": 1.025 - 0.0125 * k, "i_max_a": (80.0, 900.0)[k]}
+        rest["core_pct"] = (0.0, 0.4 - 0.9j)[k]
         shunt = float_s(750.0, kv)
         draft.add(Windings, transformer=row, winding=k, pair=pair, v_coil_kv=kv, float_s=shunt, **rest)
     draft.add(WindingPairs, transformer=row, winding_a=0, winding_b=1, x_pct=5.0)

@@ -27,7 +27,7 @@ def test_one_home_at_unity_power_factor(street) -> None:
 
 
 def test_power_balances(zoo: Feeder) -> None:
-    """What the source gives plus what is injected is what the impedances burn."""
+    """What the source gives plus what is injected is what impedances and shunts burn."""
     network = Network(zoo)
     request = DmsRequest.of(zoo, np.full(7, 30.0), q_kvar=np.full(7, -5.0))
     flow = run(network, request)
@@ -40,6 +40,8 @@ def test_power_balances(zoo: Feeder) -> None:
         i[p.branch] = flow.i[offset : offset + n]
         offset += n
         burnt += np.einsum("nm,nmk,nk->", np.conj(i), p.z_ohm, i).real
+        v = np.where(p.node > EARTH, flow.v[np.maximum(p.node, 0)], 0.0)
+        burnt += np.einsum("nk,nkl,nl->", np.conj(v), p.y_s, v).real
         from_source -= (p.e_v * np.conj(i)).sum().real
     assert burnt > 1.0
     # The delta-wye unit's turns ratio is ideal, so every watt is accounted for.
