@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # [sweep] is a section of a scenario, not markup
     help=__doc__,
 )
-feeder_app = typer.Typer(no_args_is_help=True, help="Networks: list, check, show.")
+feeder_app = typer.Typer(no_args_is_help=True, help="Networks: list, check, show, plot, convert.")
 scenarios_app = typer.Typer(no_args_is_help=True, help="Scenarios that come with the package: list, copy.")
 app.add_typer(feeder_app, name="feeder")
 app.add_typer(scenarios_app, name="scenarios")
@@ -40,7 +40,9 @@ app.add_typer(scenarios_app, name="scenarios")
 ScenarioArgument = Annotated[Path, typer.Argument(help="Scenario file, TOML", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Where results go")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object with `rows` instead of tables")]
-FeederArgument = Annotated[str, typer.Argument(help="Name of a library feeder", show_default=False)]
+FeederArgument = Annotated[
+    str, typer.Argument(help="A library feeder, or a folder of tables", show_default=False)
+]
 FeederOption = Annotated[
     list[str] | None,
     typer.Option("-o", "--option", help="Feeder option key=value, such as n_buses=500; may be repeated"),
@@ -336,6 +338,18 @@ def feeder_plot(
     if as_json:
         terminal.emit([{"plot": str(picture)}], "")
     terminal.say(f"Plot: {picture}")
+
+
+@feeder_app.command("convert")
+def feeder_convert(name: FeederArgument, to: Path, option: FeederOption = None) -> None:
+    """Write a network as a folder of CSV tables, to read, to change, and to name in a scenario."""
+    from anoca.placement import unchecked_feeder
+    from feeders.readers.tables import write_tables
+
+    feeder = unchecked_feeder(name, _feeder_options(option))
+    if to.exists():
+        raise InputError(f"{to} is there already")
+    Terminal(False).say(f"written: {write_tables(feeder, to)}")
 
 
 @scenarios_app.command("list")

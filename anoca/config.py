@@ -46,7 +46,8 @@ class Section(BaseModel):
 class FeederSection(Section):
     """Which network.
 
-    name     a feeder of the library, see `anoca feeder list`
+    name     a feeder of the library, see `anoca feeder list`, or a folder of CSV tables, see
+             `anoca feeder convert`
     options  passed to the library: form = "expanded" for ieee342; n_buses, seed for synthetic
     open     names of switches to open
     """
@@ -312,6 +313,10 @@ def load_scenario(path: str | Path) -> Scenario:
         part = data.get(section)
         if isinstance(part, dict) and isinstance(part.get(key), str):
             part[key] = str((path.parent / part[key]).resolve())
+    feeder = data.get("feeder")
+    if isinstance(feeder, dict) and isinstance(feeder.get("name"), str) and feeder["name"]:
+        folder = path.parent / feeder["name"]
+        feeder["name"] = str(folder.resolve()) if folder.is_dir() else feeder["name"]
     return _validated(data, str(path))
 
 

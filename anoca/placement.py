@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from anoca.errors import InputError
 from dms import Units
 from feeders import Connections, Feeder, Loads, Switches, library
 from feeders.checks import check
+from feeders.readers.tables import TablesError, read_tables
 from feeders.table import Array
 from hems import Battery, Home
 
@@ -96,10 +98,17 @@ def load_feeder(section: FeederSection, **more: Option) -> Feeder:
 
 
 def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
-    """A feeder of the library as it is.
+    """A feeder of the library, or of a folder of CSV tables (`feeders.readers.tables`), as it is.
 
-    Raises  InputError  an unknown feeder, or options that do not fit
+    Raises  InputError  an unknown feeder, a folder that holds none, or options that do not fit
     """
+    if Path(name).is_dir():
+        if options:
+            raise InputError(f"feeder {name}: a folder of tables takes no options, not {', '.join(options)}")
+        try:
+            return read_tables(Path(name))
+        except TablesError as exc:
+            raise InputError(str(exc)) from exc
     try:
         return library.load(name, **options)
     except library.UnknownFeederError as exc:

@@ -32,7 +32,9 @@ def provenance(scenario: Scenario) -> dict[str, Any]:
 def input_files(scenario: Scenario) -> list[Path]:
     """Files that the scenario names and that exist."""
     named = (scenario.tariff.file, scenario.series.load_file, scenario.series.pv_file)
-    return [path for path in named if path is not None and path.is_file()]
+    files = [path for path in named if path is not None and path.is_file()]
+    folder = Path(scenario.feeder.name)
+    return files + (sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else [])
 
 
 @cache

@@ -134,6 +134,25 @@ def test_verbs_print_for_people_and_for_scripts(anoca_command, words):
     assert for_people.code == for_scripts.code == 0
 
 
+def test_a_feeder_of_ones_own_as_tables(anoca_command, small, tmp_path):
+    folder = tmp_path / "mine"
+    words = ("feeder", "convert", "synthetic", folder, "-o", "n_buses=20", "-o", "seed=1")
+    assert anoca_command(*words).code == 0
+    assert anoca_command(*words).code == 2
+    library_run = anoca_command("run", small, "--out", tmp_path / "a", "--json").rows[0]
+    text = small.read_text().replace('"synthetic"\noptions = { n_buses = 20, seed = 1 }', '"mine"', 1)
+    small.write_text(text.replace("[plant]\noptions = { n_buses = 20 }\n", ""))
+    own_run = anoca_command("run", small, "--out", tmp_path / "a", "--json").rows[0]
+    assert own_run["curtailed_mw"] == pytest.approx(library_run["curtailed_mw"], rel=1e-9)
+    lines = folder / "Lines.csv"
+    lines.write_text(lines.read_text().replace("i_max_a_1", "i_max"))
+    refused = anoca_command("run", small, "--out", tmp_path / "b")
+    assert refused.code == 2
+    assert "Lines.csv" in refused.err
+    assert "i_max_a_1" in refused.err
+    assert not (tmp_path / "b").exists()
+
+
 def test_scenarios_copy(anoca_command, tmp_path):
     done = anoca_command("scenarios", "copy", "case2_hour.toml", tmp_path)
     assert done.code == 0
