@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from anoca.errors import InputError
@@ -22,6 +23,9 @@ from dms import NORMS, Limits
 from hems import ForecastNoise, HemsConfig
 
 SCHEMA_VERSION = 1
+
+PATHS = (("tariff", "file"), ("series", "load_file"), ("series", "pv_file"))
+"""Keys that name files, relative to the scenario file."""
 
 TABLE_I: dict[int, dict[str, float]] = {
     1: {"A": 150, "B": 0, "C": 30},
@@ -33,6 +37,8 @@ TABLE_I: dict[int, dict[str, float]] = {
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Sigma = Annotated[float, Field(ge=0, le=10)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ExportRule = Literal["net_keep_q", "net_unity", "behind_load"]
 
@@ -63,11 +69,11 @@ class ExtraProsumer(Section):
     node, to   the two nodes it lies between, `bus.phase`; `to` is earth when left out
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     node: str
     to: str = "0"
     base_kw: Positive
-    base_kvar: float = 0.0
+    base_kvar: Finite = 0.0
     percent: NonNegative
 
 
@@ -90,9 +96,16 @@ class ProsumersSection(Section):
     category_rule: Literal["number_mod_3", "in_order"] = "number_mod_3"
     export_rule: ExportRule = "net_keep_q"
     curtail_unit: Literal["prosumer", "connection"] = "prosumer"
-    battery_kw: NonNegative = 5.0
+    battery_kw: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     weights: dict[str, Positive] = {}
     extra: list[ExtraProsumer] = []
+
+    @field_validator("battery_kw")
+    @classmethod
+    def _sensible_battery(cls, value: float) -> float:
+        if 0 < value < 1e-3:
+            raise ValueError("one Powerwall per this many kW: at least 0.001, or 0 for no batteries")
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> ProsumersSection:
@@ -169,8 +182,8 @@ class TariffSection(Section):
     """
 
     kind: Literal["ny_like_tou", "flat", "csv"] = "ny_like_tou"
-    import_price_per_kwh: float = 0.25
-    export_price_per_kwh: float = 0.05
+    import_price_per_kwh: Finite = 0.25
+    export_price_per_kwh: Finite = 0.05
     file: Path | None = None
 
 
@@ -194,11 +207,11 @@ class HemsSection(Section):
     terminal: Literal["soft", "equality"] = "soft"
     tie_break: Literal["least_battery", "defer_export", "export_early"] = "least_battery"
     backend: Literal["auto", "lp", "milp", "pyomo"] = "auto"
-    sigma_load: NonNegative = 0.05
-    sigma_pv: NonNegative = 0.05
-    growth_per_h: NonNegative = 0.0
-    sigma_load_nowcast: NonNegative = 0.01
-    sigma_pv_nowcast: NonNegative = 0.01
+    sigma_load: Sigma = 0.05
+    sigma_pv: Sigma = 0.05
+    growth_per_h: Sigma = 0.0
+    sigma_load_nowcast: Sigma = 0.01
+    sigma_pv_nowcast: Sigma = 0.01
 
     def config(self, step_minutes: float) -> HemsConfig:
         """As the fleet takes it."""
@@ -224,6 +237,8 @@ class ClockSection(Section):
     def _local(cls, value: datetime) -> datetime:
         if value.tzinfo is not None:
             raise ValueError("start is local time without an offset; the zone is `timezone`")
+        if not 1900 <= value.year <= 2200:
+            raise ValueError("start must lie in the years 1900 to 2200")
         return value
 
     @field_validator("timezone")
@@ -231,9 +246,22 @@ class ClockSection(Section):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as exc:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
             raise ValueError(f"unknown time zone {value!r}, for instance America/New_York") from exc
         return value
+
+    @model_validator(mode="after")
+    def _start_exists(self) -> ClockSection:
+        try:
+            self.first_tick()
+        except ValueError as exc:
+            text = str(exc).splitlines()[0]
+            raise ValueError(f"start {self.start} is no single instant in {self.timezone}: {text}") from exc
+        return self
+
+    def first_tick(self) -> pd.Timestamp:
+        """The start with its offset from UTC."""
+        return pd.Timestamp(self.start).tz_localize(self.timezone)
 
 
 class PlantSection(Section):
@@ -289,7 +317,9 @@ class Scenario(Section):
             *path, last = key.split(".")
             place = data
             for part in path:
-                place = place.setdefault(part, {}) if isinstance(place, dict) else {}
+                place = place.setdefault(part, {})
+                if not isinstance(place, dict):
+                    raise InputError(f"override {key}: `{part}` is a value and has no keys below it")
             place[last] = value
         return _validated(data, "override " + ", ".join(overrides))
 
@@ -306,18 +336,30 @@ def load_scenario(path: str | Path) -> Scenario:
         hint = f"; did you mean {path.parent / near[0]}?" if near else "; see `anoca scenarios list`"
         raise InputError(f"no scenario file {path}{hint}")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise InputError(f"{path} is not readable as TOML: {exc}") from exc
-    for section, key in (("tariff", "file"), ("series", "load_file"), ("series", "pv_file")):
-        part = data.get(section)
-        if isinstance(part, dict) and isinstance(part.get(key), str):
-            part[key] = str((path.parent / part[key]).resolve())
+    _resolve_paths(data, path.parent)
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and isinstance(feeder.get("name"), str) and feeder["name"]:
         folder = path.parent / feeder["name"]
         feeder["name"] = str(folder.resolve()) if folder.is_dir() else feeder["name"]
     return _validated(data, str(path))
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """File names in sections and in the grid start at the scenario's folder."""
+
+    def absolute(value: Any) -> Any:
+        return str((folder / value).resolve()) if isinstance(value, str) else value
+
+    swept = data.get("sweep")
+    for section, key in PATHS:
+        part = data.get(section)
+        if isinstance(part, dict) and key in part:
+            part[key] = absolute(part[key])
+        if isinstance(swept, dict) and isinstance(swept.get(f"{section}.{key}"), list):
+            swept[f"{section}.{key}"] = [absolute(value) for value in swept[f"{section}.{key}"]]
 
 
 def _validated(data: Mapping[str, Any], where: str) -> Scenario:

@@ -202,4 +202,6 @@ def _pair(feeder: Feeder, node: str, to: str, name: str) -> tuple[int, int]:
             found.append(feeder.node(end))
         except KeyError as exc:
             raise InputError(f"prosumer {name!r}: {exc.args[0]}") from exc
+    if found[0] == found[1]:
+        raise InputError(f"prosumer {name!r}: node and to are both {node!r}; it must lie between two nodes")
     return found[0], found[1]

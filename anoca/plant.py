@@ -6,7 +6,8 @@ Its feeder and its circuit are its own objects (and may be another form of the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Reading:
     worst_line_pct  most loaded rated conductor in percent of its rating, NaN without ratings
     v_min_pu, v_max_pu  over the nodes with a voltage band
     state           against the nominal limits
+    violated        outside a limit in force, or no power flow at all
     """
 
     worst_line: str
@@ -32,6 +34,7 @@ class Reading:
     v_max_pu: float
     v_max_node: str
     state: State
+    violated: bool
 
     @property
     def flow(self) -> Flow:
@@ -50,27 +53,63 @@ class Plant:
         self._flow: Flow | None = None
 
     def step(
-        self, *, p_export_kw: Array, p_import_kw: Array, q_kvar: Array, p_load_kw: Array, q_load_kvar: Array
+        self,
+        *,
+        p_export_kw: Array,
+        p_import_kw: Array,
+        q_kvar: Array,
+        p_load_kw: Array,
+        q_load_kvar: Array,
+        widened: Mapping[tuple[str, str], float],
     ) -> Reading:
-        """Power flow with what the prosumers (n_prosumers,) and plain loads (n_loads,) really do."""
+        """Power flow with what the prosumers (n_prosumers,) and plain loads (n_loads,) really do.
+
+        widened  limits in force that differ from the nominal ones, by kind and element
+        """
         split = self.units.split_kw
         request = DmsRequest(
             split(p_export_kw), split(p_import_kw), split(q_kvar), p_load_kw, q_load_kvar, self.units
         )
         flow = run(self.network, request, start=self._flow)
         self._flow = flow if flow.converged else None
-        return self._read(measure(self.network, flow, self.values))
+        state = measure(self.network, flow, self.values)
+        in_force = measure(self.network, flow, self._in_force(widened)) if widened else state
+        return self._read(state, not in_force.within())
 
-    def _read(self, state: State) -> Reading:
+    def _in_force(self, widened: Mapping[tuple[str, str], float]) -> LimitValues:
+        """The plant's limits with those widened that carry the same name in its own feeder."""
+        nominal, names = self.values, self._names[self.values.node]
+
+        def column(kind: str, elements: Array, values: Array) -> Array:
+            return np.array([widened.get((kind, str(e)), v) for e, v in zip(elements, values, strict=True)])
+
+        return replace(
+            nominal,
+            v_min_pu=column("v_min", names, nominal.v_min_pu),
+            v_max_pu=column("v_max", names, nominal.v_max_pu),
+            i_max_a=column("i_max", nominal.label, nominal.i_max_a),
+        )
+
+    def _read(self, state: State, violated: bool) -> Reading:
         load = np.where(self.values.kind == "line", state.over_i + 1, -np.inf)
-        k = first_largest(load) if len(load) else -1
+        k = first_largest(load) if len(load) and np.isfinite(load).any() else -1
+        if not len(state.v_pu):
+            nothing = (np.nan, "", np.nan, "")
+            return Reading(self._line(k), self._pct(load, k), *nothing, state, violated)
         low, high = first_largest(-state.v_pu), first_largest(state.v_pu)
         return Reading(
-            worst_line=str(self.values.label[k]) if k >= 0 else "",
-            worst_line_pct=float(load[k] * 100) if k >= 0 else np.nan,
+            worst_line=self._line(k),
+            worst_line_pct=self._pct(load, k),
             v_min_pu=float(state.v_pu[low]),
             v_min_node=str(self._names[self.values.node[low]]),
             v_max_pu=float(state.v_pu[high]),
             v_max_node=str(self._names[self.values.node[high]]),
             state=state,
+            violated=violated,
         )
+
+    def _line(self, k: int) -> str:
+        return str(self.values.label[k]) if k >= 0 else ""
+
+    def _pct(self, load: Array, k: int) -> float:
+        return float(load[k] * 100) if k >= 0 else np.nan

@@ -22,19 +22,25 @@ def provenance(scenario: Scenario) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "versions": {"python": platform.python_version(), **versions()},
         "source": source_hash(),
-        "inputs": {path.name: _file_hash(path) for path in input_files(scenario)},
+        "inputs": {role: _file_hash(path) for role, path in input_files(scenario).items()},
         "seed": scenario.seed,
     }
     text = json.dumps([scenario.resolved(), facts], sort_keys=True)
     return {"hash": hashlib.sha256(text.encode()).hexdigest()[:12], **facts}
 
 
-def input_files(scenario: Scenario) -> list[Path]:
-    """Files that the scenario names and that exist."""
-    named = (scenario.tariff.file, scenario.series.load_file, scenario.series.pv_file)
-    files = [path for path in named if path is not None and path.is_file()]
+def input_files(scenario: Scenario) -> dict[str, Path]:
+    """Files that the scenario names and that exist, by the part they play."""
+    named = {
+        "tariff.file": scenario.tariff.file,
+        "series.load_file": scenario.series.load_file,
+        "series.pv_file": scenario.series.pv_file,
+    }
+    files = {role: path for role, path in named.items() if path is not None and path.is_file()}
     folder = Path(scenario.feeder.name)
-    return files + (sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else [])
+    if folder.is_dir():
+        files |= {f"feeder/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+    return files
 
 
 @cache

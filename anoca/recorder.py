@@ -115,6 +115,7 @@ class Recorder:
                 p_charge_kw=real.p_charge_kw,
                 p_discharge_kw=real.p_discharge_kw,
                 p_stored_kw=stored,
+                p_spill_plan_kw=real.p_spill_plan_kw,
                 p_spill_curtail_kw=spilled,
                 p_unavailable_kw=unavailable,
                 p_spill_tracking_kw=real.p_spill_tracking_kw,
@@ -144,7 +145,7 @@ class Recorder:
             "plant_v_min_pu": reading.v_min_pu,
             "plant_v_max_pu": reading.v_max_pu,
             "plant_over_v_pu": reading.state.worst_over_v,
-            "plant_violated": self._row["certified"] == "yes" and not reading.state.within(),
+            "plant_violated": reading.violated,
         }
 
     def close_tick(self, seconds: dict[str, float]) -> None:

@@ -51,7 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
         "plant_v_min_pu": "lowest voltage with a band in the plant",
         "plant_v_max_pu": "highest voltage with a band in the plant",
         "plant_over_v_pu": "distance outside the nominal band in the plant, negative = margin",
-        "plant_violated": "the plant is outside a limit that the set-points kept (nowcast errors)",
+        "plant_violated": "the plant is outside a limit in force (loads and PV differ from the nowcast)",
     },
     "prosumers": {
         "tick": "number from 0",
@@ -68,6 +68,7 @@ TABLES: dict[str, dict[str, str]] = {
         "p_charge_kw": "battery charging, AC side",
         "p_discharge_kw": "battery discharging, AC side",
         "p_stored_kw": "curtailed power that went into the battery or was not discharged",
+        "p_spill_plan_kw": "PV spilled because prices or the home's own limits ask for it",
         "p_spill_curtail_kw": "PV spilled because of the curtailment",
         "p_unavailable_kw": "curtailed power that did not come; stored + spilled + this = curtailed",
         "p_spill_tracking_kw": "PV spilled to stay below the set-point when the forecast was wrong",
@@ -218,7 +219,13 @@ def write(results: Results, folder: Path) -> Results:
         "columns": {**{name: TABLES[name] for name in results.tables}, "summary": SUMMARY},
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, default=_plain), encoding="utf-8")
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not is_whole(folder):
+            raise
+        return read(folder)  # another process was first with the very same run
     return Results(results.scenario, results.provenance, results.tables, results.summary, folder)
 
 
@@ -228,8 +235,18 @@ def is_whole(folder: Path) -> bool:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
-    names = [name for name in manifest["columns"] if name != "summary"]
-    return all((folder / f"{name}.parquet").is_file() for name in names)
+    names = [name for name in manifest.get("columns", ()) if name != "summary"]
+    return bool(names) and all(_is_parquet(folder / f"{name}.parquet") for name in names)
+
+
+def _is_parquet(path: Path) -> bool:
+    """Begins and ends with the format's mark, as a file that was written to its end does."""
+    if not path.is_file() or path.stat().st_size < 12:
+        return False
+    with path.open("rb") as file:
+        first = file.read(4)
+        file.seek(-4, os.SEEK_END)
+        return first == file.read(4) == b"PAR1"
 
 
 def read(folder: Path) -> Results:
@@ -261,7 +278,8 @@ def _toml_section(data: dict[str, Any], prefix: str) -> list[str]:
 
 
 def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else _toml_text(key)
 
 
 def _toml_value(value: Any) -> str:
@@ -269,7 +287,12 @@ def _toml_value(value: Any) -> str:
         return f"[{', '.join(_toml_value(v) for v in value)}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)
+    return _toml_text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _toml_text(text: str) -> str:
+    """JSON's string is TOML's, but for characters beyond 16 bits and DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

@@ -46,8 +46,7 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
     """
     clock, section = scenario.clock, scenario.series
     length = clock.ticks + scenario.hems.horizon
-    start = pd.Timestamp(clock.start).tz_localize(clock.timezone)
-    times = pd.date_range(start, periods=length, freq=f"{clock.step_minutes}min")
+    times = pd.date_range(clock.first_tick(), periods=length, freq=f"{clock.step_minutes}min")
     names = list(placement.name)
     try:
         shape = _shape(names, placement.base_kw, times, scenario.seed)
@@ -101,7 +100,7 @@ def _read(path: Path, times: pd.DatetimeIndex, columns: list[str], what: str) ->
     if not path.is_file():
         raise InputError(f"no {what} file {path}")
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as exc:
         raise InputError(f"{path} is not readable as CSV: {exc}") from exc
     if "time" not in frame.columns:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-import pandas as pd
 import simpy
 
 from anoca.agents import Clock, Homes, Utility, prosumer, utility
 from anoca.config import Scenario
+from anoca.errors import InputError
 from anoca.placement import Placement, load_feeder, place
 from anoca.plant import Plant
 from anoca.provenance import provenance
@@ -44,15 +44,21 @@ def simulate(scenario: Scenario, progress: Progress | None = None) -> Results:
 
 
 def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
-    """The DMS problem of a scenario, stated by our own devices or by the Pyomo text."""
+    """The DMS problem of a scenario, stated by our own devices or by the Pyomo text.
+
+    Raises  InputError  the feeder with its prosumers has errors, or something has no law yet
+    """
     build = compile_problem if scenario.dms.backend == "ipopt" else reference.compile
-    return build(
-        placement.feeder,
-        norm=scenario.dms.norm,
-        limits=scenario.limits.limits(),
-        weights=scenario.prosumers.weights,
-        curtail_unit=scenario.prosumers.curtail_unit,
-    )
+    try:
+        return build(
+            placement.feeder,
+            norm=scenario.dms.norm,
+            limits=scenario.limits.limits(),
+            weights=scenario.prosumers.weights,
+            curtail_unit=scenario.prosumers.curtail_unit,
+        )
+    except (ValueError, NotImplementedError) as exc:
+        raise InputError(str(exc)) from exc
 
 
 def _snapshot(
@@ -62,13 +68,9 @@ def _snapshot(
     behind = scenario.prosumers.export_rule == "behind_load"
     request = problem.request(placement.p_request_kw, q_kvar=placement.q_kvar(net=not behind))
     solution = solve(problem, request, options=IpoptOptions(max_iter=scenario.dms.max_iter))
-    recorder.dms(0, _start(scenario), problem, request, solution)
+    recorder.dms(0, scenario.clock.first_tick(), problem, request, solution)
     recorder.close_tick({"dms_s": solution.solve_s})
     tell(1, 1, f"{solution.total_curtailed_kw:.1f} kW curtailed, {solution.method}")
-
-
-def _start(scenario: Scenario) -> pd.Timestamp:
-    return pd.Timestamp(scenario.clock.start).tz_localize(scenario.clock.timezone)
 
 
 def _loop(
@@ -88,7 +90,8 @@ def _loop(
     env.process(utility(env, desk, len(placement.name), transport, clock))
 
     def live(tick: int) -> None:
-        home_tick = homes.live(tick)
+        home_tick, solution = homes.live(tick), desk.last
+        assert solution is not None
         began = time.perf_counter()
         p_load, q_load = desk.plain_loads(tick)
         reading = plant.step(
@@ -97,10 +100,9 @@ def _loop(
             q_kvar=placement.q_kvar(series.load_scale[:, tick]),
             p_load_kw=p_load,
             q_load_kvar=q_load,
+            widened=solution.widened,
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
-        solution = desk.last
-        assert solution is not None
         recorder.dms(tick, series.times[tick], problem, desk.request, solution)
         recorder.homes(tick, series.times[tick : tick + 2], desk.request, solution, home_tick)
         recorder.plant(reading)

@@ -36,6 +36,8 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
+BINDING_BAND_PU, BINDING_CURRENT, NEGLIGIBLE_KW = 1e-5, 1e-4, 1e-3
+
 ROUND_KW = 1e-6
 """Set-points are sent in whole milliwatts, rounded down."""
 
@@ -98,7 +100,7 @@ def solve(
 
 
 def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | None) -> None:
-    if list(request.units.connection_label) != list(problem.units.connection_label):
+    if not request.units.same_as(problem.units):
         raise ValueError("the request was made for other connections; use problem.request(...)")
     if warm is not None and warm.point is not None and len(warm.point.x) != problem.program.n:
         raise ValueError("the warm start was solved for another feeder, norm or set of limits")
@@ -149,10 +151,12 @@ def _optimise(
 ) -> InteriorPoint:
     problem = tick.problem
     most = numbers.x_hi[problem.program.variables["p_curtail"].span]
-    largest = max(float((problem.weights * most).max()), 1e-9)
     # A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves
-    # the total of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md).
-    scale = (100.0 / largest) ** degree(problem.norm)
+    # the total of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md). One absurd
+    # request among ordinary ones does not set the scale.
+    weighted = problem.weights * most
+    typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
+    scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
     return interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
 
 
@@ -236,14 +240,15 @@ def _publish(
     certificate = certify(
         problem.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
     )
+    state = measure(problem.network, flow, tick.values)
     return DmsSolution(
-        status=_status(rung, certificate, point),
+        status=_status(rung, certificate, point if _plausible(problem, state, curtail) else None),
         method=rung,
         p_curtail_kw=request.p_export_kw - adjusted,
         p_adjusted_kw=adjusted,
-        unit_curtail_kw=unit_curtail_kw,
+        unit_curtail_kw=request.units.total_kw(request.p_export_kw - adjusted),
         certificate=certificate,
-        state=measure(problem.network, flow, tick.values),
+        state=state,
         values=tick.values,
         preexisting=tick.preexisting,
         iterations=point.iterations if point else 0,
@@ -258,6 +263,12 @@ def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) ->
     if rung == "go_ahead":
         return Status.GO_AHEAD
     return Status.CURTAILED if point is not None and point.converged else Status.FALLBACK
+
+
+def _plausible(problem: DmsProblem, state: State, curtail_kw: Array) -> bool:
+    """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
+    near = max(state.worst_over_v / BINDING_BAND_PU, state.worst_over_i / BINDING_CURRENT)
+    return bool(problem.added) or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1
 
 
 def _give_up(tick: _Tick, status: Status) -> DmsSolution:

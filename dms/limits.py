@@ -80,11 +80,16 @@ class LimitValues:
 
     @staticmethod
     def resolve(feeder: Feeder, limits: Limits) -> LimitValues:
-        """Apply the user's limits to a feeder."""
+        """Apply the user's limits to a feeder.
+
+        Raises  ValueError  a rating that is not positive (NaN means unrated)
+        """
         terminal, bus = feeder.nodes.terminal, feeder.nodes.bus
         v_ll_kv = feeder.buses.v_base_kv[bus] * np.sqrt(3)
         node = np.flatnonzero((bus >= 0) & (terminal <= 3) & (v_ll_kv <= limits.band_up_to_kv * 1.0001))
         rated = _rated_terminals(feeder, limits) if limits.current else []
+        if wrong := [f"{r[4]}: {r[3]:g} A" for r in rated if not r[3] > 0]:
+            raise ValueError(f"ratings must be positive, or NaN for none: {'; '.join(wrong[:4])}")
         kind, row, slot, i_max, label = (list(c) for c in zip(*rated, strict=True)) if rated else ([],) * 5
         return LimitValues(
             node=node,

@@ -28,6 +28,7 @@ from feeders.table import Array
 
 FIXED_POINT_ROUNDS = 60
 NEWTON_ROUNDS = 40
+SHORTEST_STEP = 1 / 16
 SLOPE_STEP = 1e-6
 """Relative change of a voltage over which the slope of a load's power is taken."""
 PIVOT_RTOL = 1e-13
@@ -146,12 +147,15 @@ class Network:
         return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, None, tolerance)
 
     def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
+        """The fixed point; then with the admittance-like part of the loads in the matrix; then Newton."""
         incidence = self._incidence(pair)
-        x = self._lu.solve(self._rhs) if start is None else self._pack(start)
-        x, rounds, done = self._fixed_point(x, incidence, power, tolerance)
+        first = self._lu.solve(self._rhs) if start is None else self._pack(start)
+        x, rounds, done = self._fixed_point(first, incidence, power, tolerance, self._lu)
+        if not done and (lu := self._with_loads(first, incidence, power)) is not None:
+            x, more, done = self._fixed_point(first, incidence, power, tolerance, lu)
+            rounds += more
         if not done:
-            x0 = self._lu.solve(self._rhs) if not np.isfinite(x).all() else x
-            x, more, done = self._newton(x0, incidence, power, tolerance)
+            x, more, done = self._newton(first, incidence, power, tolerance)
             rounds += more
         residual = self._residual(x, incidence, power)
         done = bool(done and np.isfinite(residual) and residual < 1e-6)
@@ -180,20 +184,31 @@ class Network:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self._rhs + incidence.T @ _current(power, incidence @ x) / S_BASE_VA
 
+    def _with_loads(self, x: Array, incidence: sp.csr_matrix, power: Power) -> SuperLU | None:
+        """The circuit with dJ/du of its loads in the matrix; None if they have none or it is singular."""
+        along, _ = _slopes(power, incidence @ x)
+        if not along.any() or not np.isfinite(along).all():
+            return None
+        try:
+            return splu((self._matrix - incidence.T @ sp.diags(along / S_BASE_VA) @ incidence).tocsc())
+        except RuntimeError:
+            return None
+
     def _fixed_point(
-        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float
+        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float, lu: SuperLU
     ) -> tuple[Array, int, bool]:
-        last = np.inf
+        """Rounds of M' (new - x) = rhs(x) - M x, with M' the circuit or an approximation of its slope."""
+        plain, last = lu is self._lu, np.inf
         for k in range(1, FIXED_POINT_ROUNDS + 1):
             rhs = self._injected(x, incidence, power)
             if not np.isfinite(rhs).all():
                 return x, k, False
-            new = self._lu.solve(rhs)
+            new = lu.solve(rhs) if plain else x + lu.solve(rhs - self._matrix @ x)
             step = float(np.abs(new - x)[: self.n].max(initial=0.0))
             x = new
             if step < tolerance:
                 # One refinement step takes out the rounding of the factorisation.
-                x = x + self._lu.solve(self._injected(x, incidence, power) - self._matrix @ x)
+                x = x + lu.solve(self._injected(x, incidence, power) - self._matrix @ x)
                 return x, k, True
             if step > 10 * last or step > 10:
                 return x, k, False
@@ -225,10 +240,17 @@ class Network:
             step = lu.solve(np.concatenate([residual.real, residual.imag]))
             dx = step[:n] + 1j * step[n:]
             size = float(np.abs(dx)[: self.n].max(initial=0.0))
-            x = x + dx * min(1.0, 0.5 / size if size > 0.5 else 1.0)
+            x = self._along(x, dx * min(1.0, 0.5 / size if size > 0.5 else 1.0), incidence, power)
             if size < tolerance * 10:
                 return x, k, True
         return x, NEWTON_ROUNDS, False
+
+    def _along(self, x: Array, dx: Array, incidence: sp.csr_matrix, power: Power) -> Array:
+        """The longest of a few steps that brings the residual down, else the shortest."""
+        here, step = self._residual(x, incidence, power), 1.0
+        while step > SHORTEST_STEP and not self._residual(x + step * dx, incidence, power) < here:
+            step /= 2
+        return x + step * dx
 
     def _residual(self, x: Array, incidence: sp.csr_matrix, power: Power) -> float:
         gap = self._injected(x, incidence, power) - self._matrix @ x

@@ -18,15 +18,24 @@ import numpy as np
 
 from dms.devices import check_supported
 from dms.limits import Limits, LimitValues
-from dms.phasor import Products, Terms
 from dms.problem import DmsProblem
 from dms.problem import compile as compile_problem
-from dms.program import Block, Numbers, Program
+from dms.program import Program
+from dms.pyomo_program import coefficients, largest_difference, to_program
 from dms.request import CurtailUnit, Units
 from dms.scaling import S_BASE_VA
 from feeders import ABSENT, EARTH, Connections, Feeder, Lines, Loads, Sources, Switches
 from feeders.elements import Admittances, Capacitors, Reactors, Transformers, WindingPairs, Windings
 from feeders.table import Array
+
+__all__ = [
+    "build_model",
+    "coefficients",
+    "compile",
+    "largest_difference",
+    "load_values",
+    "to_program",
+]
 
 if TYPE_CHECKING:
     import pyomo.environ as pyo
@@ -380,129 +389,3 @@ def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
     else:
         raise KeyError(f"norm {norm!r} is not in the Pyomo text")
     m.cost = pyo.Objective(expr=cost)
-
-
-# Reading a model into a Program ------------------------------------------------------------------
-
-
-def to_program(model: pyo.ConcreteModel) -> Program:
-    """Read a Pyomo model with linear and quadratic expressions into a `Program`.
-
-    Raises  ValueError  a nonlinear or integer part, named
-    """
-    import pyomo.environ as pyo
-    from pyomo.repn import generate_standard_repn
-
-    variables: dict[str, Block] = {}
-    number: dict[int, int] = {}
-    bounds: list[tuple[float, float, float]] = []
-    for var in model.component_objects(pyo.Var, active=True):
-        variables[var.name] = Block(var.name, len(bounds), _labels(var))
-        for data in var.values():
-            if not data.is_continuous():
-                raise ValueError(f"{data.name} is not continuous")
-            number[id(data)] = len(bounds)
-            bounds.append((_bound(data.lb, -np.inf), _bound(data.ub, np.inf), float(data.value or 0.0)))
-    rows: dict[str, Block] = {}
-    linear: list[tuple[int, int, float]] = []
-    products: list[tuple[int, int, int, float]] = []
-    row_bounds: list[tuple[float, float]] = []
-    for con in model.component_objects(pyo.Constraint, active=True):
-        rows[con.name] = Block(con.name, len(row_bounds), _labels(con))
-        for data in con.values():
-            repn = generate_standard_repn(data.body, quadratic=True)
-            constant = _collect(repn, data.name, number, len(row_bounds), linear, products)
-            low, high = _bound(pyo.value(data.lower), -np.inf), _bound(pyo.value(data.upper), np.inf)
-            row_bounds.append((low - constant, high - constant))
-    cost_linear, cost_products = np.zeros(len(bounds)), Products(*_columns([], 4))
-    for objective in model.component_data_objects(pyo.Objective, active=True):
-        repn = generate_standard_repn(objective.expr, quadratic=True)
-        cost_terms: list[tuple[int, int, float]] = []
-        cost_pairs: list[tuple[int, int, int, float]] = []
-        _collect(repn, objective.name, number, 0, cost_terms, cost_pairs)
-        for _, col, coef in cost_terms:
-            cost_linear[col] += coef
-        cost_products = Products(*_columns(cost_pairs, 4))
-    x_lo, x_hi, x0 = (np.array(c, dtype=float) for c in zip(*bounds, strict=True))
-    row_lo, row_hi = (np.array(c, dtype=float) for c in zip(*row_bounds, strict=True))
-    return Program(
-        n=len(bounds),
-        m=len(row_bounds),
-        cost_linear=cost_linear,
-        cost_products=cost_products,
-        linear=Terms(*_columns(linear, 3)),
-        products=Products(*_columns(products, 4)),
-        variables=variables,
-        rows=rows,
-        numbers=Numbers(x_lo, x_hi, row_lo, row_hi, x0),
-    )
-
-
-def _collect(
-    repn: Any,
-    name: str,
-    number: dict[int, int],
-    row: int,
-    linear: list[tuple[int, int, float]],
-    products: list[tuple[int, int, int, float]],
-) -> float:
-    if repn.nonlinear_expr is not None:
-        raise ValueError(f"{name} is not linear or quadratic")
-    linear += [
-        (row, number[id(v)], float(c)) for v, c in zip(repn.linear_vars, repn.linear_coefs, strict=True)
-    ]
-    products += [
-        (row, number[id(a)], number[id(b)], float(c))
-        for (a, b), c in zip(repn.quadratic_vars, repn.quadratic_coefs, strict=True)
-    ]
-    return float(repn.constant)
-
-
-def _labels(component: Any) -> Any:
-    return np.array([str(key) if key is not None else "" for key in component], dtype=object)
-
-
-def _bound(value: float | None, default: float) -> float:
-    return default if value is None else float(value)
-
-
-def _columns(rows: list[Any], width: int) -> list[Any]:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    kinds = [int] * (width - 1) + [float]
-    return [np.array(c, dtype=t) for c, t in zip(columns, kinds, strict=True)]
-
-
-def coefficients(program: Program) -> dict[tuple[str, ...], float]:
-    """Every coefficient and bound of a programme under its names, for comparing two of them.
-
-    Keys: (row, variable), (row, variable, variable) sorted, ("cost", ...), ("row_lo", row), ...
-    """
-    x, r = program.variable_names(), program.row_names()
-    found: dict[tuple[str, ...], float] = defaultdict(float)
-    for row, col, coef in zip(program.linear.row, program.linear.col, program.linear.coef, strict=True):
-        found[r[row], x[col]] += float(coef)
-    for rows, q in (([*r], program.products), (["cost"] * program.m, program.cost_products)):
-        for row, i, j, coef in zip(q.row, q.i, q.j, q.coef, strict=True):
-            found[(rows[row], *sorted((x[i], x[j])))] += float(coef)
-    for col in np.flatnonzero(program.cost_linear):
-        found["cost", x[col]] += float(program.cost_linear[col])
-    n = program.numbers
-    for kind, names, values in (
-        ("row_lo", r, n.row_lo),
-        ("row_hi", r, n.row_hi),
-        ("x_lo", x, n.x_lo),
-        ("x_hi", x, n.x_hi),
-    ):
-        found |= {(kind, name): float(v) for name, v in zip(names, values, strict=True)}
-    return dict(found)
-
-
-def largest_difference(a: Program, b: Program) -> tuple[float, tuple[str, ...]]:
-    """Largest relative difference of any coefficient or bound (of 1e-6 where it is smaller), and where."""
-    left, right = coefficients(a), coefficients(b)
-    worst: tuple[float, tuple[str, ...]] = (0.0, ())
-    for key in left.keys() | right.keys():
-        x, y = left.get(key, 0.0), right.get(key, 0.0)
-        gap = 0.0 if x == y else abs(x - y) / max(abs(x), abs(y), 1e-6)
-        worst = max(worst, (gap, key))
-    return worst

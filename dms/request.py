@@ -50,6 +50,15 @@ class Units:
         np.minimum.at(limit, self.of_connection, p_export_kw / self.share)
         return limit
 
+    def total_kw(self, p_curtail_kw: Array) -> Array:
+        """Curtailment at the connections (n_connections,) summed over each unit (n_units,), kW."""
+        return np.bincount(self.of_connection, p_curtail_kw, len(self.name))
+
+    def same_as(self, other: Units) -> bool:
+        """The same units over the same connections in the same order."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return all(np.array_equal(a, b) for a, b in pairs)
+
     def split_kw(self, p_curtail_kw: Array) -> Array:
         """Curtailment of units (n_units,) at the connections (n_connections,), kW."""
         return p_curtail_kw[self.of_connection] * self.share

@@ -9,7 +9,7 @@ import numpy as np
 
 from dms.certificate import Certificate, State
 from dms.interior import InteriorPoint
-from dms.limits import LimitValues
+from dms.limits import WIDEN, LimitValues
 from feeders.table import Array
 
 COUNT_KW = 0.1
@@ -74,6 +74,14 @@ class DmsSolution:
     iterations: int
     solve_s: float
     point: InteriorPoint | None = field(repr=False, default=None)
+
+    @property
+    def widened(self) -> dict[tuple[str, str], float]:
+        """Limits in force that differ from the nominal ones, by kind and element."""
+        if self.certificate.safe != "relaxed":
+            return {}
+        factor = {"v_min": 1 / WIDEN, "v_max": WIDEN, "i_max": WIDEN}
+        return {(p.kind, p.element): p.value * factor[p.kind] for p in self.preexisting}
 
     @property
     def total_curtailed_kw(self) -> float:

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from feeders.checks_shunts import check_shunts, connection_pairs
 from feeders.elements import (
-    LOAD_MODELS,
     Connections,
     Lines,
     Loads,
@@ -35,10 +34,11 @@ from feeders.elements import (
 from feeders.elements.lines import conductors
 from feeders.elements.transformers import coils
 from feeders.feeder import Buses, Feeder, Nodes
+from feeders.issues import Issue, error, errors
 from feeders.table import ABSENT, EARTH, Array, Column, Table
 from feeders.topology import energised, node_groups, ungrounded_sections
 
-Severity = Literal["error", "warning", "audit"]
+__all__ = ["FeederError", "Issue", "check", "require_ok"]
 
 SHOWN_ERRORS = 20
 SHOWN_NAMES = 6
@@ -47,21 +47,6 @@ BASE_RTOL = 1e-6
 ASYMMETRY_RTOL = 1e-6
 SINGULAR_RTOL = 1e-12
 SHARE_ATOL = 1e-6
-
-
-@dataclass(frozen=True)
-class Issue:
-    """One finding: where it is (table, column, name of the row) and what to do about it."""
-
-    severity: Severity
-    table: str
-    column: str
-    name: str
-    message: str
-
-    def __str__(self) -> str:
-        place = ".".join(part for part in (self.table, self.column) if part)
-        return f"{self.severity}: {place} {self.name}: {self.message}"
 
 
 class FeederError(ValueError):
@@ -81,7 +66,7 @@ def check(feeder: Feeder) -> list[Issue]:
     issues = [*lost, *_columns(feeder), *_names(feeder)]
     issues += [*_lines(feeder), *_switches(feeder), *_sources(feeder)]
     issues += [*_windings(feeder), *_transformers(feeder)]
-    issues += [*_loads(feeder), *_connections(feeder), *_audit(feeder)]
+    issues += [*check_shunts(feeder), *_connections(feeder), *_audit(feeder)]
     if not lost:
         issues += _nodes(feeder)
         if not any(issue.severity == "error" for issue in issues):
@@ -97,21 +82,10 @@ def require_ok(feeder: Feeder) -> list[Issue]:
     Raises   FeederError  at least one error, all listed
     """
     issues = check(feeder)
-    errors = [issue for issue in issues if issue.severity == "error"]
-    if errors:
-        raise FeederError(feeder.name, errors)
+    wrong = [issue for issue in issues if issue.severity == "error"]
+    if wrong:
+        raise FeederError(feeder.name, wrong)
     return issues
-
-
-def _error(table: type[Table], column: str, name: object, message: str) -> Issue:
-    return Issue("error", table.__name__, column, str(name), message)
-
-
-def _errors(table: type[Table], column: str, names: Array, bad: Array, message: str) -> Iterator[Issue]:
-    """One error for every row of `bad`, (n,) or (n, ...) bool."""
-    rows = np.asarray(bad).reshape(len(names), -1).any(axis=1) if len(names) else np.zeros(0, dtype=bool)
-    for name in names[rows]:
-        yield _error(table, column, name, message)
 
 
 def _listed(names: Array) -> str:
@@ -148,7 +122,7 @@ def _columns(feeder: Feeder) -> Iterator[Issue]:
         for col in table.columns():
             if col.check in ("finite", "nonnegative", "positive"):
                 bad, message = _number_fault(col, getattr(table, col.name))
-                yield from _errors(type(table), col.name, names, bad, message)
+                yield from errors(type(table), col.name, names, bad, message)
 
 
 def _number_fault(col: Column, value: Array) -> tuple[Array, str]:
@@ -167,11 +141,11 @@ def _names(feeder: Feeder) -> Iterator[Issue]:
         for col in table.columns():
             if col.check == "unique":
                 for name, count in _repeated(getattr(table, col.name).tolist()):
-                    yield _error(type(table), col.name, name, f"{count} rows have this name; make it unique")
+                    yield error(type(table), col.name, name, f"{count} rows have this name; make it unique")
     places = zip(feeder.nodes.bus.tolist(), feeder.nodes.terminal.tolist(), strict=True)
     for (bus, terminal), count in _repeated(places):
         place = f"bus row {bus} terminal {terminal}"
-        yield _error(Nodes, "terminal", place, f"{count} rows for one conductor; keep one")
+        yield error(Nodes, "terminal", place, f"{count} rows for one conductor; keep one")
 
 
 def _repeated(values: Iterable[Any]) -> list[tuple[Any, int]]:
@@ -182,21 +156,21 @@ def _indices(feeder: Feeder) -> Iterator[Issue]:
     """Row numbers that point at nothing."""
     nodes, n = feeder.nodes, feeder.n_nodes
     if len(nodes) == 0 or nodes.bus[0] != ABSENT or nodes.terminal[0] != 0:
-        yield _error(Nodes, "bus", "row 0", "must be earth: bus -1, terminal 0")
+        yield error(Nodes, "bus", "row 0", "must be earth: bus -1, terminal 0")
     bad = (nodes.bus < 0) | (nodes.bus >= len(feeder.buses))
     bad[:1] = False
-    yield from _errors(Nodes, "bus", _numbered(nodes), bad, f"no such bus; there are {len(feeder.buses)}")
+    yield from errors(Nodes, "bus", _numbered(nodes), bad, f"no such bus; there are {len(feeder.buses)}")
     for table in _all_tables(feeder):
         for col in table.columns():
             if col.check == "node":
                 value = getattr(table, col.name)
                 message = f"no such node; give 1 to {n}, 0 for earth, -1 for absent"
                 names = _row_names(feeder, table)
-                yield from _errors(type(table), col.name, names, (value < ABSENT) | (value > n), message)
+                yield from errors(type(table), col.name, names, (value < ABSENT) | (value > n), message)
     units = len(feeder[Transformers])
     for part in (feeder[Windings], feeder[WindingPairs]):
         bad = (part.transformer < 0) | (part.transformer >= units)
-        yield from _errors(
+        yield from errors(
             type(part), "transformer", _numbered(part), bad, f"no such transformer; there are {units}"
         )
 
@@ -220,19 +194,19 @@ def _ends(feeder: Feeder, table: Lines | Switches) -> Iterator[Issue]:
     kind, names, a, b = type(table), table.name, table.from_node, table.to_node
     there = (a != ABSENT) & (b != ABSENT)
     single = (a == ABSENT) != (b == ABSENT)
-    yield from _errors(kind, "to_node", names, single, "a conductor has only one end; give both or neither")
-    yield from _errors(
+    yield from errors(kind, "to_node", names, single, "a conductor has only one end; give both or neither")
+    yield from errors(
         kind, "from_node", names, ~there.any(axis=1), "has no conductor; give the nodes of both ends"
     )
     same = there & (a == b)
-    yield from _errors(kind, "to_node", names, same, "starts and ends at the same node; correct one end")
+    yield from errors(kind, "to_node", names, same, "starts and ends at the same node; correct one end")
     base_a, base_b = _v_base_kv(feeder, a), _v_base_kv(feeder, b)
     apart = np.abs(base_a - base_b) > BASE_RTOL * base_a
     for row in np.flatnonzero(apart.any(axis=1)):
         k = int(apart[row].argmax())
         levels = f"{base_a[row, k]:g} and {base_b[row, k]:g} kV"
         message = f"joins nodes with voltage bases {levels}; correct them, or use a transformer"
-        yield _error(kind, "to_node", names[row], message)
+        yield error(kind, "to_node", names[row], message)
 
 
 def _lines(feeder: Feeder) -> Iterator[Issue]:
@@ -242,9 +216,9 @@ def _lines(feeder: Feeder) -> Iterator[Issue]:
     yield from _impedances(Lines, lines.name, lines.z_ohm, there, zero_allowed=False)
     c = np.nan_to_num(np.where(there[:, :, None] & there[:, None, :], lines.c_nf, 0.0))
     uneven = _uneven(c)
-    yield from _errors(Lines, "c_nf", lines.name, uneven, "not symmetric; i to j must equal j to i")
+    yield from errors(Lines, "c_nf", lines.name, uneven, "not symmetric; i to j must equal j to i")
     negative = np.diagonal(c, axis1=1, axis2=2) < 0
-    yield from _errors(Lines, "c_nf", lines.name, negative, "negative on the diagonal; give Maxwell's matrix")
+    yield from errors(Lines, "c_nf", lines.name, negative, "negative on the diagonal; give Maxwell's matrix")
 
 
 def _uneven(matrix: Array) -> Array:
@@ -263,34 +237,34 @@ def _impedances(
     names, there = names[known], there[known]
     z = np.where(inside, z_ohm, 0)[known]
     size = np.abs(z).max(axis=(1, 2), initial=0)
-    yield from _errors(table, "z_ohm", names, _uneven(z), "not symmetric; i to j must equal j to i")
+    yield from errors(table, "z_ohm", names, _uneven(z), "not symmetric; i to j must equal j to i")
     # Absent conductors get an ohm of typical size, so that they do not look singular.
     filled = z + size[:, None, None] * (np.eye(z.shape[1]) * ~there[:, :, None])
     smallest = np.linalg.svd(filled, compute_uv=False)[:, -1]
     singular = (smallest <= SINGULAR_RTOL * size) & (size > 0)
-    yield from _errors(table, "z_ohm", names, singular, "singular; check the mutual terms of its conductors")
+    yield from errors(table, "z_ohm", names, singular, "singular; check the mutual terms of its conductors")
     if not zero_allowed:
-        yield from _errors(table, "z_ohm", names, size == 0, "zero; give an impedance, or use a switch")
+        yield from errors(table, "z_ohm", names, size == 0, "zero; give an impedance, or use a switch")
     r = (filled.real + filled.real.swapaxes(1, 2)) / 2
     negative = np.linalg.eigvalsh(r)[:, 0] < -1e-9 * size
-    yield from _errors(table, "z_ohm", names, negative, "negative series resistance; check the signs")
+    yield from errors(table, "z_ohm", names, negative, "negative series resistance; check the signs")
 
 
 def _switches(feeder: Feeder) -> Iterator[Issue]:
     switches = feeder[Switches]
     yield from _ends(feeder, switches)
     negative = switches.z_ohm.real < 0
-    yield from _errors(Switches, "z_ohm", switches.name, negative, "negative resistance; check the sign")
+    yield from errors(Switches, "z_ohm", switches.name, negative, "negative resistance; check the sign")
 
 
 def _sources(feeder: Feeder) -> Iterator[Issue]:
     sources = feeder[Sources]
     if not len(sources):
-        yield _error(Sources, "", feeder.name, "no source at all; add one")
+        yield error(Sources, "", feeder.name, "no source at all; add one")
     there = sources.node != ABSENT
     yield from _impedances(Sources, sources.name, sources.z_ohm, there, zero_allowed=True)
     wrong = ~there.any(axis=1) | (sources.node == EARTH).any(axis=1)
-    yield from _errors(Sources, "node", sources.name, wrong, "drives earth or nothing; give its phases")
+    yield from errors(Sources, "node", sources.name, wrong, "drives earth or nothing; give its phases")
     level = np.where(there, np.abs(sources.e_v) / 1e3 / _v_base_kv(feeder, sources.node), 1.0)
     for row in np.flatnonzero(((level < 0.5) | (level > 1.5)).any(axis=1)):
         message = f"{level[row].min():.3g} to {level[row].max():.3g} of the base; volt, kilovolt, sqrt 3?"
@@ -306,15 +280,15 @@ def _windings(feeder: Feeder) -> Iterator[Issue]:
     )
     absent, whole = windings.pair == ABSENT, coils(windings)
     half = absent.any(axis=2) & ~absent.all(axis=2)
-    yield from _errors(Windings, "pair", names, half, "a coil has only one end; give both nodes or -1 twice")
+    yield from errors(Windings, "pair", names, half, "a coil has only one end; give both nodes or -1 twice")
     none = np.logical_not(whole.any(axis=1))
-    yield from _errors(Windings, "pair", names, none, "has no coil; give the nodes of at least one leg")
+    yield from errors(Windings, "pair", names, none, "has no coil; give the nodes of at least one leg")
     looped = whole & (windings.pair[..., 0] == windings.pair[..., 1])
-    yield from _errors(Windings, "pair", names, looped, "a coil has the same node at both ends; correct one")
+    yield from errors(Windings, "pair", names, looped, "a coil has the same node at both ends; correct one")
     low, tap, high = windings.tap_min, windings.tap, windings.tap_max
     for row in np.flatnonzero(~((low <= tap) & (tap <= high))):
         message = f"{tap[row]:g} is outside its range {low[row]:g} to {high[row]:g}; correct one of them"
-        yield _error(Windings, "tap", names[row], message)
+        yield error(Windings, "tap", names[row], message)
     expected = _expected_coil_kv(feeder, windings)
     ratio = np.where(whole, windings.v_coil_kv[:, None] / expected, 1.0)
     for row in np.flatnonzero(((ratio < 0.75) | (ratio > 1.33)).any(axis=1)):
@@ -340,22 +314,22 @@ def _transformers(feeder: Feeder) -> Iterator[Issue]:
         rows = rows_of.get(unit, [])
         number = sorted(windings.winding[rows].tolist()) if rows else []
         if len(rows) < 2:
-            yield _error(Windings, "transformer", name, f"has {len(rows)} winding(s); give at least two")
+            yield error(Windings, "transformer", name, f"has {len(rows)} winding(s); give at least two")
             continue
         if number != list(range(len(rows))):
-            yield _error(Windings, "winding", name, f"numbered {number}; number them 0 to {len(rows) - 1}")
+            yield error(Windings, "winding", name, f"numbered {number}; number them 0 to {len(rows) - 1}")
             continue
         if not (has_coil[rows] == has_coil[rows[0]]).all():
-            yield _error(Windings, "pair", name, "windings have coils on different legs; give all the same")
+            yield error(Windings, "pair", name, "windings have coils on different legs; give all the same")
         ends = np.column_stack([pairs.winding_a, pairs.winding_b])[pairs_of.get(unit, [])]
         given = Counter((min(a, b), max(a, b)) for a, b in ends.tolist())
         wanted = set(combinations(number, 2))
         for a, b in sorted(wanted):
             if given[a, b] != 1:
                 message = f"{given[a, b]} reactances between windings {a} and {b}; give one"
-                yield _error(WindingPairs, "x_pct", name, message)
+                yield error(WindingPairs, "x_pct", name, message)
         for a, b in sorted(set(given) - wanted):
-            yield _error(WindingPairs, "winding_b", name, f"windings {a} and {b} are no pair; correct them")
+            yield error(WindingPairs, "winding_b", name, f"windings {a} and {b} are no pair; correct them")
 
 
 def _rows_by(key: Array) -> dict[int, list[int]]:
@@ -365,35 +339,19 @@ def _rows_by(key: Array) -> dict[int, list[int]]:
     return found
 
 
-def _pairs(table: Loads | Connections, names: Array) -> Iterator[Issue]:
-    absent = (table.pair == ABSENT).any(axis=1)
-    yield from _errors(type(table), "pair", names, absent, "needs two nodes; earth is 0")
-    same = (table.pair[:, 0] == table.pair[:, 1]) & ~absent
-    yield from _errors(type(table), "pair", names, same, "lies between a node and itself; correct one end")
-
-
-def _loads(feeder: Feeder) -> Iterator[Issue]:
-    loads = feeder[Loads]
-    yield from _pairs(loads, loads.name)
-    for name, model in zip(loads.name, loads.model, strict=True):
-        if model not in LOAD_MODELS:
-            valid = " or ".join(LOAD_MODELS)
-            yield _error(Loads, "model", name, f"unknown load model {model!r}; use {valid}")
-
-
 def _connections(feeder: Feeder) -> Iterator[Issue]:
     connections = feeder[Connections]
-    yield from _pairs(connections, connections.prosumer)
+    yield from connection_pairs(connections)
     known = {"", *feeder[Loads].name}
     for prosumer, load in zip(connections.prosumer, connections.load, strict=True):
         if load not in known:
-            yield _error(Connections, "load", prosumer, f"no load {load!r}; name one, or leave it empty")
+            yield error(Connections, "load", prosumer, f"no load {load!r}; name one, or leave it empty")
     total: dict[str, float] = {}
     for prosumer, share in zip(connections.prosumer, connections.share.tolist(), strict=True):
         total[prosumer] = total.get(prosumer, 0.0) + share
     for prosumer, share in total.items():
         if not abs(share - 1) <= SHARE_ATOL:
-            yield _error(Connections, "share", prosumer, f"its shares sum to {share:g}; make them sum to 1")
+            yield error(Connections, "share", prosumer, f"its shares sum to {share:g}; make them sum to 1")
 
 
 def _audit(feeder: Feeder) -> Iterator[Issue]:
@@ -424,7 +382,7 @@ def _nodes(feeder: Feeder) -> Iterator[Issue]:
     used = used[:-1]
     used[EARTH] = True
     message = "unused: nothing is connected to it; connect it or take it out"
-    yield from _errors(Nodes, "terminal", feeder.node_names, ~used, message)
+    yield from errors(Nodes, "terminal", feeder.node_names, ~used, message)
     if not len(feeder[Sources]):
         return
     dark = ~energised(feeder) & used
@@ -432,7 +390,7 @@ def _nodes(feeder: Feeder) -> Iterator[Issue]:
     for number in np.unique(group[dark]):
         names = feeder.node_names[dark & (group == number)]
         message = f"no path to a source for {_listed(names)}; close a switch, add a line or a transformer"
-        yield _error(Nodes, "bus", names[0], message)
+        yield error(Nodes, "bus", names[0], message)
 
 
 def _grounding(feeder: Feeder) -> Iterator[Issue]:
@@ -448,4 +406,4 @@ def _grounding(feeder: Feeder) -> Iterator[Issue]:
             yield Issue("warning", "Buses", "v_base_kv", first, message)
         else:
             message = f"{place}, without any shunt; earth a winding, or give lines their capacitance"
-            yield _error(Buses, "v_base_kv", first, message)
+            yield error(Buses, "v_base_kv", first, message)

@@ -18,7 +18,18 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from feeders.elements import Connections, Lines, Loads, Sources, Switches, Transformers, Windings, primitives
+from feeders.elements import (
+    Admittances,
+    Connections,
+    Lines,
+    Loads,
+    Reactors,
+    Sources,
+    Switches,
+    Transformers,
+    Windings,
+    primitives,
+)
 from feeders.elements.lines import conductors
 from feeders.elements.switches import poles
 from feeders.feeder import Feeder
@@ -55,10 +66,10 @@ def islands(feeder: Feeder) -> list[list[str]]:
 
 
 def energised(feeder: Feeder) -> Array:
-    """(n_nodes + 1,) bool: nodes with a path to a source; earth is True."""
+    """(n_nodes + 1,) bool: nodes with a path to a source, or held by a conductor to earth; earth is True."""
     label = node_groups(feeder, "cores")
-    source = feeder[Sources].node
-    live = np.isin(label, label[source[source > EARTH]])
+    held = np.append(feeder[Sources].node.ravel(), _earthed_ends(feeder))
+    live = np.isin(label, label[held[held > EARTH]])
     live[EARTH] = True
     return live
 
@@ -88,6 +99,7 @@ def node_groups(feeder: Feeder, joined_by: Joint) -> Array:
 
     joined_by  "conductors": line conductors and closed switches; a group has one potential, but for drops
                "coils": a transformer coil joins its two ends as well; a group is a galvanic section
+               (a fixed admittance counts as one)
                "cores": a transformer leg joins all its coils; a group is what one source energises
     """
     lines, switches, windings = feeder[Lines], feeder[Switches], feeder[Windings]
@@ -97,7 +109,8 @@ def node_groups(feeder: Feeder, joined_by: Joint) -> Array:
     ]
     size = len(feeder.nodes)
     if joined_by != "conductors":
-        edges.append(windings.pair.reshape(-1, 2))
+        fixed = feeder[Admittances]
+        edges += [windings.pair.reshape(-1, 2), np.column_stack([fixed.to_node, fixed.of_node])]
     if joined_by == "cores" and len(windings):
         leg = size + 3 * windings.transformer[:, None] + np.arange(3)
         edges += [np.column_stack([windings.pair[..., end].ravel(), leg.ravel()]) for end in (0, 1)]
@@ -200,6 +213,11 @@ def _bus_edges(feeder: Feeder) -> list[tuple[str, str, str, str, float]]:
             (kind, str(name), a, b, float(m))
             for name, a, b, m in zip(table.name[some], *ends, length_m[some], strict=True)
         ]
+    fixed = feeder[Admittances]
+    inside = (fixed.to_node > EARTH) & (fixed.of_node > EARTH)
+    ends = [_bus_of(feeder, side[inside]) for side in (fixed.to_node, fixed.of_node)]
+    joined = zip(fixed.element[inside], *ends, strict=True)
+    found += [("admittance", name, a, b, 0.0) for name, a, b in dict.fromkeys(joined) if a < b]
     for t, buses in _winding_buses(feeder).items():
         found += [("transformer", str(units.name[t]), a, b, 0.0) for a, b in combinations(buses, 2)]
     return found
@@ -214,6 +232,17 @@ def _winding_buses(feeder: Feeder) -> dict[int, list[str]]:
         buses = found.setdefault(int(windings.transformer[k]), [])
         buses += [b for b in dict.fromkeys(_bus_of(feeder, nodes)) if b not in buses]
     return found
+
+
+def _earthed_ends(feeder: Feeder) -> Array:
+    """Nodes at the other end of a line conductor, closed switch or reactor that goes to earth."""
+    lines, switches, pair = feeder[Lines], feeder[Switches], feeder[Reactors].pair
+    ends = [
+        np.column_stack([table.from_node[there], table.to_node[there]])
+        for table, there in ((lines, conductors(lines)), (switches, poles(switches)))
+    ]
+    both = np.concatenate([*ends, pair])
+    return np.asarray(both[(both == EARTH).any(axis=1)].max(axis=1, initial=EARTH))
 
 
 def _bus_of(feeder: Feeder, node: Array) -> list[str]:

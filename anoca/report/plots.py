@@ -26,7 +26,7 @@ def plot_results(results: Results) -> list[Path]:
     """Every picture that a run's tables allow, into its folder."""
     assert results.folder is not None
     made = []
-    if "nodes" in results.tables:
+    if "nodes" in results.tables and results.tables["nodes"]["limited"].any():
         made.append(save(voltage_profile(results), results.folder / "voltage_profile.png"))
     made.append(save(curtailment_of_run(results), results.folder / "curtailment.png"))
     if results.scenario["mode"] == "loop":

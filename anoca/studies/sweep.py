@@ -30,6 +30,8 @@ def grid(scenario: Scenario) -> list[dict[str, Any]]:
         raise InputError(f'{scenario.name}: no [sweep] section; add one, such as "dms.norm" = ["l1", "l2"]')
     if empty := [key for key, values in scenario.sweep.items() if not values]:
         raise InputError(f"{scenario.name}: sweep of {', '.join(empty)} has no values")
+    if "name" in scenario.sweep:
+        raise InputError(f"{scenario.name}: a sweep cannot vary `name`, the folder of its results")
     keys = list(scenario.sweep)
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*scenario.sweep.values())]
 
@@ -50,17 +52,24 @@ def sweep(
     for one in runs:
         place(one, load_feeder(one.feeder))
     folders = {k: folder_of(one, out) for k, one in enumerate(runs) if is_done(one, out)}
-    log.info("%d runs, %d done already", len(runs), len(folders))
+    places = [folder_of(one, out) for one in runs]
+    missing = [k for k in range(len(runs)) if k not in folders and places[k] not in places[:k]]
+    log.info("%d runs, %d to do", len(runs), len(missing))
     tell = progress or (lambda done, total, text: None)
     if folders:
         tell(len(folders), len(runs), "done already")
     work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_one)(k, points[k], one, out) for k, one in enumerate(runs) if k not in folders
+        joblib.delayed(_one)(k, points[k], runs[k], out) for k in missing
     )
     for k, text, folder in work:
         folders[k] = folder
         tell(len(folders), len(runs), text)
-    table = pd.DataFrame([_row(point, folders[k]) for k, point in enumerate(points)])
+    table = pd.DataFrame(
+        [
+            _row(point, folders[k if k in folders else places.index(places[k])])
+            for k, point in enumerate(points)
+        ]
+    )
     folder = out / scenario.name
     table.to_parquet(folder / "sweep.parquet", index=False)
     table.to_csv(folder / "sweep.csv", index=False)

@@ -1,1 +1,1 @@
-"""Readers: one file per format, `path -> Feeder`."""
+"""Readers: feeders from files of other programs, one module or package per format."""

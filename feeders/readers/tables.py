@@ -134,7 +134,7 @@ def _nodes(path: Path, buses: Buses) -> Nodes:
     bus, terminal = [ABSENT], [0]
     for number, name in enumerate(frame["node"]):
         where, _, conductor = name.rpartition(".")
-        if where not in row or not conductor.isdigit() or conductor == "0":
+        if where not in row or not (conductor.isascii() and conductor.isdigit()) or conductor == "0":
             raise TablesError(
                 f"{path}: row {number + 1}: {name!r} is not `bus.terminal` of a bus in buses.csv"
             )

@@ -182,14 +182,30 @@ BAD: dict[str, tuple[str, str, str, str]] = {
     "no prosumer": ("percent = { A = 150, C = 100 }", "percent = { A = 0 }", "prosumer", "percent"),
     "unknown category": ("percent = { A = 150, C = 100 }", "percent = { D = 10 }", "D", "categories"),
     "weight of nobody": ("battery_kw = 20.0", "weights = { ghost = 2.0 }", "ghost", "weights"),
+    "start in the clock change": (
+        "ticks = 2",
+        "start = 2026-03-08T02:30:00",
+        "2026-03-08",
+        "America/New_York",
+    ),
+    "a node with itself": ("", EXTRA.format(node="0", kw=5), "'x'", "two nodes"),
+    "weights too far apart": ("battery_kw = 20.0", "weights = { NAME = 1e-9 }", "weights", "apart"),
     "no seed": ("seed = 3", "", "seed", "missing"),
     "not TOML": ("seed = 3", "seed = = 3", "small.toml", "TOML"),
 }
 
 
+def some_prosumer(path: Path) -> str:
+    from anoca.placement import load_feeder, place
+
+    scenario = load_scenario(path)
+    return str(place(scenario, load_feeder(scenario.feeder)).name[0])
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gives_one_clear_message_and_writes_nothing(anoca_command, small, tmp_path, case):
     line, other, the_thing, the_fix = BAD[case]
+    other = other.replace("NAME", f"'{some_prosumer(small)}'")
     content = small.read_text()
     assert line in content
     small.write_text(content.replace(line, other, 1) if line else f"{content}\n{other}\n")
@@ -259,3 +275,64 @@ def test_a_users_series_is_used_or_refused(anoca_command, small, tmp_path, spoil
     assert message in refused.err
     assert "load.csv" in refused.err
     assert not (tmp_path / "other").exists()
+
+
+def test_files_of_one_name_in_two_folders_are_two_inputs(anoca_command, small, tmp_path):
+    from anoca.placement import load_feeder, place
+
+    scenario = load_scenario(small)
+    names = place(scenario, load_feeder(scenario.feeder)).name
+    times = pd.date_range("2026-06-21 12:30", periods=26, freq="5min", tz="America/New_York")
+    for folder, kw in (("a", 100.0), ("b", 500.0)):
+        (tmp_path / folder).mkdir()
+        frame = pd.DataFrame({"time": times, **dict.fromkeys(names, kw)})
+        frame.to_csv(tmp_path / folder / "x.csv", index=False)
+    small.write_text(small.read_text() + '\n[series]\nload_file = "a/x.csv"\npv_file = "b/x.csv"\n')
+    first = anoca_command("run", small, "--out", tmp_path / "r", "--json").rows[0]
+    changed = (tmp_path / "a" / "x.csv").read_text().replace("100.0", "300.0")
+    (tmp_path / "a" / "x.csv").write_text(changed)
+    second = anoca_command("run", small, "--out", tmp_path / "r", "--json").rows[0]
+    assert second["folder"] != first["folder"]
+    assert second["total_mw"] < first["total_mw"]
+
+
+def test_what_a_home_spills_by_its_own_will_is_on_the_books(anoca_command, small, tmp_path):
+    flat = "[tariff]\nkind = 'flat'\nimport_price_per_kwh = 0.2\nexport_price_per_kwh = -0.1\n"
+    small.write_text(small.read_text() + flat)
+    done = anoca_command("run", small, "--out", tmp_path / "r", "--json")
+    h = pd.read_parquet(Path(done.rows[0]["folder"]) / "prosumers.parquet")
+    spilled = h["p_spill_plan_kw"] + h["p_spill_curtail_kw"] + h["p_spill_tracking_kw"]
+    supply = h["p_import_kw"] + h["p_pv_kw"] - spilled + h["p_discharge_kw"]
+    assert h["p_spill_plan_kw"].max() > 1
+    assert (supply - h["p_export_kw"] - h["p_load_kw"] - h["p_charge_kw"]).abs().max() <= 1e-9
+
+
+def test_text_beyond_ascii_survives(anoca_command, small, tmp_path):
+    small.write_text(
+        small.read_text().replace('name = "small"', 'name = "small"\ndescription = "ünï 😀 \\u007f"', 1)
+    )
+    first = anoca_command("run", small, "--out", tmp_path / "r", "--json")
+    again = anoca_command("run", small, "--out", tmp_path / "r", "--json")
+    assert first.code == again.code == 0
+    assert first.rows == again.rows
+
+
+def test_equal_points_of_a_sweep_are_one_run(anoca_command, small, tmp_path):
+    small.write_text(small.read_text() + "\n[sweep]\n'limits.i_scale' = [0.25, 0.25, 1]\n")
+    done = anoca_command("sweep", small, "--out", tmp_path / "r", "--jobs", "2", "--json")
+    assert done.code == 0
+    assert [r["limits.i_scale"] for r in done.rows] == [0.25, 0.25, 1]
+    assert done.rows[0]["folder"] == done.rows[1]["folder"] != done.rows[2]["folder"]
+
+
+def test_a_run_without_any_limited_node_goes_on(anoca_command, small, tmp_path):
+    small.write_text(small.read_text().replace("i_scale = 0.25", "band_up_to_kv = 0.001", 1))
+    assert anoca_command("run", small, "--out", tmp_path / "r").code == 0
+
+
+def test_a_damaged_folder_is_named(anoca_command, small, tmp_path):
+    folder = Path(anoca_command("run", small, "--out", tmp_path / "r", "--json").rows[0]["folder"])
+    (folder / "ticks.parquet").write_bytes(b"")
+    done = anoca_command("run", small, "--out", tmp_path / "r")
+    assert done.code == 2
+    assert "not whole" in done.err

@@ -86,7 +86,7 @@ def test_energy_of_every_battery_adds_up(results: Results) -> None:
 
 def test_power_of_every_home_balances(results: Results) -> None:
     h = results.tables["prosumers"]
-    spilled = h["p_spill_curtail_kw"] + h["p_spill_tracking_kw"]
+    spilled = h["p_spill_plan_kw"] + h["p_spill_curtail_kw"] + h["p_spill_tracking_kw"]
     supply = h["p_import_kw"] + h["p_pv_kw"] - spilled + h["p_discharge_kw"]
     assert (supply - h["p_export_kw"] - h["p_load_kw"] - h["p_charge_kw"]).abs().max() <= 1e-9
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+import dms
 from dms import NORMS, Limits, compile, solve
-from feeders import Connections, Feeder, library
+from feeders import Connections, Feeder, Lines, Loads, library
+from feeders.checks import FeederError
 
 
 def test_an_unknown_norm_lists_the_known_ones(street) -> None:
@@ -104,3 +106,34 @@ def test_lazy_parts_are_made_once(street) -> None:
     assert problem.network is problem.network
     assert problem.power_flow is problem.power_flow
     assert problem.feeder[Connections].prosumer.tolist() == problem.units.name.tolist()
+
+
+def test_a_feeder_with_errors_is_refused(zoo: Feeder) -> None:
+    connections = zoo[Connections]
+    halved = zoo.with_tables(connections.replace(share=connections.share / 2))
+    with pytest.raises(FeederError, match="share"):
+        dms.compile(halved)
+    to_itself = np.array([[n, n] for n in connections.pair[:, 0]])
+    with pytest.raises(FeederError):
+        dms.compile(zoo.with_tables(connections.replace(pair=to_itself)))
+
+
+@pytest.mark.parametrize("rating", [0.0, -20.0])
+def test_a_rating_that_is_not_positive_is_refused(zoo: Feeder, rating: float) -> None:
+    lines = zoo[Lines]
+    with pytest.raises(ValueError, match=r"i_max_a|ratings must be positive"):
+        dms.compile(zoo.with_tables(lines.replace(i_max_a=np.full_like(lines.i_max_a, rating))))
+
+
+def test_weights_more_than_1e4_apart_are_refused(zoo: Feeder) -> None:
+    name = str(zoo[Connections].prosumer[0])
+    assert dms.compile(zoo, weights={name: 1e4}).weights.max() == 1e4
+    with pytest.raises(ValueError, match="apart"):
+        dms.compile(zoo, weights={name: 1.1e4})
+
+
+def test_loads_that_follow_the_voltage_are_refused(zoo: Feeder) -> None:
+    loads = zoo[Loads]
+    banded = loads.replace(v_nom_kv=np.full(len(loads), 0.277), v_min_pu=np.full(len(loads), 0.95))
+    with pytest.raises(dms.UnsupportedError, match="voltage-dependent load"):
+        dms.compile(zoo.with_tables(banded))

@@ -163,10 +163,10 @@ ERRORS: dict[str, tuple[Change, str, str, str]] = {
     "load on one node": (put(Loads, "pair", (0, 1), -1), "Loads", "pair", "two nodes"),
     "load looped": (put(Loads, "pair", (0, 1), 13), "Loads", "pair", "a node and itself"),
     "load model": (
-        put(Loads, "model", 0, "zip"),
+        put(Loads, "model", 0, "heater"),
         "Loads",
         "model",
-        "unknown load model 'zip'; use constant_power",
+        "unknown load model 'heater'; use constant_power",
     ),
     "connection load": (put(Connections, "load", 0, "nil"), "Connections", "load", "no load 'nil'"),
     "connection looped": (put(Connections, "pair", (0, 1), 13), "Connections", "pair", "a node and itself"),

@@ -1,0 +1,233 @@
+"""The engine's side: compile one master, settle its controls, write every property as JSON.
+
+Run as a script, in a process and a folder of its own, and never imported by the reader:
+
+    python -I child.py MASTER RESULT OPTIONS
+
+It needs only dss_python. Admittances are read for elements that the tables have no law for, in
+`fixed_admittance`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import sys
+from typing import Any
+
+NATIVE = [
+    "Line",
+    "Transformer",
+    "Load",
+    "Capacitor",
+    "Reactor",
+    "Vsource",
+    "Generator",
+    "PVSystem",
+    "Storage",
+    "RegControl",
+    "CapControl",
+]
+TEXTS = ["LineCode", "LineGeometry", "LineSpacing", "WireData", "CNData", "TSData", "XfmrCode"]
+"""Classes whose given properties say where a rating comes from."""
+PASSIVE = ["Fault", "AutoTrans", "GICTransformer"]
+"""Classes without a table here that are linear: their admittance is taken as it is."""
+POWERS = ("Generator", "PVSystem", "Storage")
+CONTROLS_HUNT = 485
+"""The engine's number for controls that do not come to rest."""
+_NOT_JSON = re.compile(r"(?<=[\[,: ])[+-]?(?:[Nn]an|[Ii]nf)(?=[\],} ])")
+
+
+def main() -> int:
+    """Read the arguments, write the result, return 0 if there is one."""
+    master, result, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    if options["memory_bytes"]:
+        resource.setrlimit(resource.RLIMIT_AS, (options["memory_bytes"],) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_bytes"],) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        import dss
+    except ImportError as exc:
+        return _write(result, {"missing": str(exc)})
+    try:
+        found = circuit(dss.dss, master, options)
+    except dss.DSSException as exc:
+        return _write(result, {"error": " ".join(str(part) for part in exc.args)})
+    return _write(result, found)
+
+
+def _write(path: str, found: dict[str, Any]) -> int:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(found, file)
+    return 0
+
+
+def circuit(engine: Any, master: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Everything the reader wants to know about one circuit."""
+    engine.AllowForms = False
+    engine.AllowEditor = False
+    engine.AllowDOScmd = False
+    engine.AllowChangeDir = False
+    notes = _commands(engine, "clear", f'compile "{master}"')
+    if not engine.NumCircuits:
+        return {"error": "the file defines no circuit"}
+    active = engine.ActiveCircuit
+    mode = active.Solution.ModeID
+    notes += _settle(engine, options)
+    elements = _elements(active)
+    given = {name: _class(engine, name, full=False) for name in [*TEXTS, *NATIVE]}
+    unmodelled = _unmodelled(elements, given)
+    return {
+        "name": active.Name,
+        "notes": notes,
+        "mode": mode,
+        "converged": bool(active.Solution.Converged),
+        "frequency_hz": float(active.Solution.Frequency),
+        "load_mult": float(active.Solution.LoadMult),
+        "year": int(active.Solution.Year),
+        "classes": {name: _class(engine, name, full=True) for name in NATIVE},
+        "given": given,
+        "fixed": {name: fixed_admittance(active, name) for name in unmodelled},
+        "others": _others(engine),
+        "elements": elements,
+        "buses": _buses(active),
+        "v_volt": _voltages(active),
+    }
+
+
+def _commands(engine: Any, *commands: str) -> list[str]:
+    """Carry out commands; controls that hunt are worth a note, everything else is an error."""
+    import dss
+
+    notes = []
+    for command in commands:
+        try:
+            engine.Text.Command = command
+        except dss.DSSException as exc:
+            if exc.args[0] != CONTROLS_HUNT:
+                raise
+            notes.append(" ".join(str(part) for part in exc.args))
+    return notes
+
+
+def _settle(engine: Any, options: dict[str, Any]) -> list[str]:
+    """Let the controls come to rest, freeze them, and solve as tightly as it goes."""
+    solution = engine.ActiveCircuit.Solution
+    iterations, control = max(solution.MaxIterations, 100), max(solution.MaxControlIterations, 100)
+    return _commands(
+        engine,
+        "set mode=snapshot",
+        f"set maxiterations={iterations}",
+        f"set maxcontroliter={control}",
+        "solve",
+        "set controlmode=off",
+        "set maxiterations=1000",
+        f"set tolerance={options['tolerance']}",
+        "solve",
+    )
+
+
+def _class(engine: Any, name: str, *, full: bool) -> list[dict[str, Any]]:
+    """Properties of all enabled elements of a class: all of them, or those that were given."""
+    from dss.enums import DSSJSONFlags
+
+    engine.SetActiveClass(name)
+    if not engine.ActiveClass.Count:
+        return []
+    flags = DSSJSONFlags.ExcludeDisabled | (DSSJSONFlags.Full if full else 0)
+    text = engine.ActiveClass.ToJSON(flags)
+    found: list[dict[str, Any]] = json.loads(_NOT_JSON.sub("null", text))
+    return found
+
+
+def _others(engine: Any) -> dict[str, int]:
+    """How many elements there are of every class that is left out."""
+    counts = {}
+    for name in engine.Classes:
+        if name not in (*NATIVE, *TEXTS, *PASSIVE):
+            engine.SetActiveClass(name)
+            counts[name] = int(engine.ActiveClass.Count)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _elements(active: Any) -> dict[str, dict[str, Any]]:
+    """Terminals, open conductors and present power of every enabled element."""
+    found = {}
+    for name in active.AllElementNames:
+        active.SetActiveElement(name)
+        element = active.ActiveCktElement
+        kind = name.split(".", 1)[0]
+        if not element.Enabled or kind.lower().endswith(("control", "meter", "monitor")):
+            continue
+        n, order = int(element.NumConductors), [int(k) for k in element.NodeOrder]
+        buses = [bus.split(".")[0].lower() for bus in element.BusNames]
+        terminals = [[bus, order[k * n : (k + 1) * n]] for k, bus in enumerate(buses)]
+        record: dict[str, Any] = {"terminals": terminals}
+        opened = [[k, c] for k in range(len(buses)) if element.IsOpen(k + 1, 0) for c in range(n)]
+        record["open"] = [[k, c] for k, c in opened if element.IsOpen(k + 1, c + 1)]
+        if kind in POWERS:
+            powers = list(element.Powers)
+            record["s_kva"] = [sum(powers[0::2]), sum(powers[1::2])]
+        found[name] = record
+    return found
+
+
+def _buses(active: Any) -> dict[str, list[float | None]]:
+    """Voltage base, kV to earth (0 unknown), and coordinates."""
+    found: dict[str, list[float | None]] = {}
+    for k in range(active.NumBuses):
+        bus = active.Buses(k)
+        place = [float(bus.x), float(bus.y)] if bus.Coorddefined else [None, None]
+        found[bus.Name.lower()] = [float(bus.kVBase), *place]
+    return found
+
+
+def _voltages(active: Any) -> dict[str, list[float]]:
+    """Voltage of every node, real and imaginary, volt."""
+    flat = [float(v) for v in _flat(active.AllBusVolts)]
+    names = [name.lower() for name in active.AllNodeNames]
+    return {name: flat[2 * k : 2 * k + 2] for k, name in enumerate(names)}
+
+
+def _flat(values: Any) -> list[float]:
+    """Real and imaginary parts in turn, whichever way the engine hands out complex numbers."""
+    parts: list[float] = []
+    for value in values:
+        parts += [value.real, value.imag] if isinstance(value, complex) else [value]
+    return parts
+
+
+def _unmodelled(elements: dict[str, dict[str, Any]], given: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Elements that no table has a law for: passive classes, banks given as matrices, many phases."""
+    found = [name for name in elements if name.split(".", 1)[0] in PASSIVE]
+    for kind, limit in (("Line", 4), ("Transformer", 3)):
+        found += [f"{kind}.{row['Name']}" for row in given[kind] if int(row.get("Phases", 3)) > limit]
+    for row in given["Capacitor"]:
+        filter_in_delta = row.get("Conn") == "delta" and ("XL" in row or "R" in row or "Harm" in row)
+        if filter_in_delta or "CMatrix" in row:
+            found.append(f"Capacitor.{row['Name']}")
+    for name, element in elements.items():
+        kind, n = name.split(".", 1)[0], len(element["terminals"][0][1])
+        part = 0 < len(element["open"]) < n
+        if (kind == "Transformer" and element["open"]) or (kind in ("Capacitor", "Reactor") and part):
+            found.append(name)
+    for row in given["Reactor"]:
+        if {"RMatrix", "XMatrix", "Z1", "RCurve", "LCurve"} & set(row):
+            found.append(f"Reactor.{row['Name']}")
+    return [name for name in dict.fromkeys(found) if name in elements]
+
+
+def fixed_admittance(active: Any, name: str) -> dict[str, Any]:
+    """The primitive admittance of one element, and the node of each of its rows.
+
+    y_s is row by row, real and imaginary in turn, siemens; a node is "bus.number", "" for earth
+    """
+    active.SetActiveElement(name)
+    element, order = active.ActiveCktElement, [str(node).lower() for node in active.YNodeOrder]
+    nodes = [order[ref - 1] if ref else "" for ref in element.NodeRef]
+    return {"nodes": nodes, "y_s": [float(part) for part in _flat(element.Yprim)]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
