@@ -49,6 +49,7 @@ FeederOption = Annotated[
 ]
 
 INTERRUPTED = 130
+AUDIT_SHOWN = 10
 
 # The base class of usage errors, wherever this version of typer keeps it.
 _UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -277,16 +278,32 @@ def feeder_list(as_json: JsonOption = False) -> None:
 
 
 @feeder_app.command("check")
-def feeder_check(name: FeederArgument, option: FeederOption = None, as_json: JsonOption = False) -> None:
-    """All issues of a network at once."""
-    from anoca.placement import unchecked_feeder
+def feeder_check(
+    name: FeederArgument,
+    option: FeederOption = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Every audit note")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """All issues of a network at once, and what reading it assumed."""
+    from anoca.placement import read_feeder, unchecked_feeder
     from feeders.checks import check
 
-    issues = check(unchecked_feeder(name, _feeder_options(option)))
-    terminal = Terminal(as_json)
-    if issues or as_json:
-        terminal.emit([asdict(issue) for issue in issues], f"{name}: {len(issues)} issue(s)")
+    audit: list[Any] = []
+    if name.lower().endswith(".dss"):
+        feeder, audit = read_feeder(Path(name))
     else:
+        feeder = unchecked_feeder(name, _feeder_options(option))
+    issues = [*check(feeder), *audit]
+    terminal = Terminal(as_json)
+    urgent = [issue for issue in issues if issue.severity != "audit"]
+    noted = [issue for issue in issues if issue.severity == "audit"]
+    shown = issues if as_json or all_of_them else [*urgent, *noted[:AUDIT_SHOWN]]
+    if issues or as_json:
+        title = f"{name}: {len(urgent)} error(s) and warning(s), {len(noted)} audit note(s)"
+        terminal.emit([asdict(issue) for issue in shown], title)
+    if len(shown) < len(issues):
+        terminal.say(f"{len(issues) - len(shown)} more audit notes: --all")
+    if not issues:
         terminal.say(f"{name}: no issues")
     raise typer.Exit(2 if any(issue.severity == "error" for issue in issues) else 0)
 

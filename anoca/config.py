@@ -52,8 +52,8 @@ class Section(BaseModel):
 class FeederSection(Section):
     """Which network.
 
-    name     a feeder of the library, see `anoca feeder list`, or a folder of CSV tables, see
-             `anoca feeder convert`
+    name     a feeder of the library, see `anoca feeder list`; or a folder of CSV tables, see
+             `anoca feeder convert`; or an OpenDSS master file, Master.dss
     options  passed to the library: form = "expanded" for ieee342; n_buses, seed for synthetic
     open     names of switches to open
     """
@@ -342,8 +342,9 @@ def load_scenario(path: str | Path) -> Scenario:
     _resolve_paths(data, path.parent)
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and isinstance(feeder.get("name"), str) and feeder["name"]:
-        folder = path.parent / feeder["name"]
-        feeder["name"] = str(folder.resolve()) if folder.is_dir() else feeder["name"]
+        there = path.parent / feeder["name"]
+        if there.is_dir() or there.suffix.lower() == ".dss":
+            feeder["name"] = str(there.resolve())
     return _validated(data, str(path))
 
 

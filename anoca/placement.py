@@ -15,7 +15,7 @@ from anoca.config import FeederSection, ProsumersSection, Scenario
 from anoca.errors import InputError
 from dms import Units
 from feeders import Connections, Feeder, Loads, Switches, library
-from feeders.checks import check
+from feeders.checks import Issue, check
 from feeders.readers.tables import TablesError, read_tables
 from feeders.table import Array
 from hems import Battery, Home
@@ -98,17 +98,14 @@ def load_feeder(section: FeederSection, **more: Option) -> Feeder:
 
 
 def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
-    """A feeder of the library, or of a folder of CSV tables (`feeders.readers.tables`), as it is.
+    """A feeder of the library, of a folder of CSV tables, or of an OpenDSS master file, as it is.
 
-    Raises  InputError  an unknown feeder, a folder that holds none, or options that do not fit
+    Raises  InputError  an unknown feeder, files that hold none, or options that do not fit
     """
-    if Path(name).is_dir():
+    if Path(name).is_dir() or name.lower().endswith(".dss"):
         if options:
-            raise InputError(f"feeder {name}: a folder of tables takes no options, not {', '.join(options)}")
-        try:
-            return read_tables(Path(name))
-        except TablesError as exc:
-            raise InputError(str(exc)) from exc
+            raise InputError(f"feeder {name}: a feeder from files takes no options, not {', '.join(options)}")
+        return read_feeder(Path(name))[0]
     try:
         return library.load(name, **options)
     except library.UnknownFeederError as exc:
@@ -118,6 +115,23 @@ def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
         given = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
         takes = library.options(name)
         raise InputError(f"feeder {name!r}: {text} (options given: {given}; it takes: {takes})") from exc
+
+
+def read_feeder(path: Path) -> tuple[Feeder, list[Issue]]:
+    """A feeder from a folder of tables or an OpenDSS master, and the audit of what reading it assumed.
+
+    Raises  InputError  it cannot be read; the message names the file or the element
+    """
+    from feeders.readers import opendss
+    from feeders.readers.errors import MissingEngineError, ReadError
+
+    try:
+        if path.is_dir():
+            return read_tables(path), []
+        found = opendss.read(path, check=False)
+    except (TablesError, ReadError, MissingEngineError) as exc:
+        raise InputError(str(exc)) from exc
+    return found.feeder, list(found.audit)
 
 
 def _open_switches(feeder: Feeder, names: list[str]) -> Feeder:

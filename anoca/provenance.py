@@ -37,9 +37,11 @@ def input_files(scenario: Scenario) -> dict[str, Path]:
         "series.pv_file": scenario.series.pv_file,
     }
     files = {role: path for role, path in named.items() if path is not None and path.is_file()}
-    folder = Path(scenario.feeder.name)
-    if folder.is_dir():
-        files |= {f"feeder/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+    place = Path(scenario.feeder.name)
+    folder = place.parent if place.suffix.lower() == ".dss" else place
+    if place.exists() and folder.is_dir():
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        files |= {f"feeder/{path.relative_to(folder)}": path for path in found}
     return files
 
 

@@ -11,9 +11,8 @@ import pandas as pd
 from anoca.config import FeederSection
 from anoca.errors import InputError
 from anoca.placement import Option, load_feeder
-from dms import DmsRequest, Network
-from dms.certificate import run
-from feeders import ABSENT, Connections, Feeder, Table
+from dms import Network
+from feeders import ABSENT, Feeder, Table
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,13 @@ class PowerFlowTable:
 
 
 def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowTable:
-    """Every load at base, no prosumer exporting.
+    """Every load and generator by its own law, no prosumer exporting.
 
     Raises  InputError  an unknown feeder, or one with errors
     """
     feeder = load_feeder(FeederSection(name=name, options=options or {}))
     network = Network(feeder)
-    zero = np.zeros(len(feeder[Connections]))
-    flow = run(network, DmsRequest.of(feeder, zero))
+    flow = network.solve_loads()
     v = flow.v[1:]
     rows = pd.DataFrame(
         {
