@@ -26,7 +26,8 @@ def test_a_scenario_on_loads_without_a_law_is_refused(anoca_command, feeder_fold
     master = feeder_folder("13Bus") / "IEEE13Nodeckt.dss"
     path = tmp_path / "s.toml"
     path.write_text(
-        f'name = "s"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "{master}"\n[prosumers]\npercent = {{ A = 50 }}\n'
+        f'name = "s"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "{master}"\n'
+        "[prosumers]\npercent = { A = 50 }\n"
     )
     done = anoca_command("run", path, "--out", tmp_path / "r")
     assert done.code == 2
