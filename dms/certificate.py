@@ -15,6 +15,7 @@ from dms.limits import LimitValues
 from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Loads
+from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
 
 BAND_TOLERANCE_PU = 1e-5
@@ -86,10 +87,17 @@ class Certificate:
 def run(
     network: Network, request: DmsRequest, p_curtail_kw: Array | float = 0.0, start: Flow | None = None
 ) -> Flow:
-    """Power flow with every connection at its export less its curtailment (n_connections,)."""
+    """Power flow with every connection at its export less its curtailment (n_connections,).
+
+    Loads that follow the voltage do so here, whatever the optimiser takes them for.
+    """
     feeder = network.feeder
     loads, connections = feeder[Loads], feeder[Connections]
     p = request.p_export_kw - p_curtail_kw - request.p_import_kw
+    if voltage_dependent(loads).any():
+        now = loads.replace(p_kw=request.p_load_kw, q_kvar=request.q_load_kvar)
+        s_va = (p + 1j * request.q_kvar) * 1e3
+        return network.solve_loads(connections.pair, s_va, drawn=now, start=start)
     pair = np.vstack([loads.pair, connections.pair])
     drawn = request.p_load_kw + 1j * request.q_load_kvar
     s_kva = np.concatenate([-drawn, p + 1j * request.q_kvar])

@@ -127,15 +127,23 @@ class Network:
         return self._solve(pair[keep], lambda _: s, start, tolerance)
 
     def solve_loads(
-        self, pair: Array | None = None, s_va: Array | None = None, *, tolerance: float = 1e-11
+        self,
+        pair: Array | None = None,
+        s_va: Array | None = None,
+        *,
+        drawn: Loads | None = None,
+        start: Flow | None = None,
+        tolerance: float = 1e-11,
     ) -> Flow:
         """Voltages and currents with the feeder's own loads and generators, each by its law.
 
         pair, s_va  further constant powers delivered into the feeder, as for `solve`
+        drawn       the loads as they are now; default: as the feeder has them
+        start       an earlier solution to start from
         tolerance   largest change of a voltage, per unit, at which it stops
         Returns     `Flow`; `converged` is False when no solution was found
         """
-        drawn, made = self.feeder[Loads], self.feeder[Generators]
+        drawn, made = self.feeder[Loads] if drawn is None else drawn, self.feeder[Generators]
         more = np.zeros((0, 2), dtype=int) if pair is None else pair
         fixed = np.zeros(len(more), dtype=complex) if s_va is None else s_va
         a, b = len(drawn), len(drawn) + len(made)
@@ -144,7 +152,7 @@ class Network:
             parts = [-loads.power_va(drawn, u[:a]), generators.power_va(made, u[a:b]), fixed]
             return np.concatenate(parts)
 
-        return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, None, tolerance)
+        return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, start, tolerance)
 
     def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
         """The fixed point; then with the admittance-like part of the loads in the matrix; then Newton."""

@@ -15,6 +15,9 @@ def build(feeder: Feeder, b: Builder) -> None:
     Re(u conj(i)) = P_load,  Im(u conj(i)) = Q_load      (2g), (2h), rows `p_load`, `q_load`
 
     u = v_a - v_b volt     i ampere from a through the load to b
+
+    A load with a voltage band is taken to be inside it. Where a solution leaves the band, the
+    certificate's power flow, which knows the load's whole law, disagrees and refuses it.
     """
     t = feeder[Loads]
     base = t.pair.max(axis=1)

@@ -39,3 +39,19 @@ def test_a_missing_master_is_named(anoca_command, tmp_path):
     done = anoca_command("powerflow", tmp_path / "Nowhere.dss")
     assert done.code == 2
     assert "Nowhere.dss" in done.err
+
+
+def test_a_snapshot_on_the_european_low_voltage_feeder(anoca_command, feeder_folder, tmp_path):
+    """55 constant-power loads with bands; PV so large that currents or voltages bind."""
+    feeder_folder("LVTestCase")
+    path = tmp_path / "lv.toml"
+    path.write_text(
+        'name = "lv"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "LVTestCase/Master.dss"\n'
+        "[prosumers]\npercent = { A = 1500, B = 900, C = 1200 }\n[limits]\nv_max_pu = 1.07\n"
+    )
+    done = anoca_command("run", path, "--out", tmp_path / "r", "--json")
+    assert done.code == 0, done.err
+    row = done.rows[0]
+    assert (row["certified"], row["relaxed"], row["prosumers"]) == (1, 0, 55)
+    assert 0.1 < row["curtailed_mw"] < row["total_mw"]
+    assert row["ticks_binding"] == 1

@@ -134,6 +134,25 @@ def test_weights_more_than_1e4_apart_are_refused(zoo: Feeder) -> None:
 
 def test_loads_that_follow_the_voltage_are_refused(zoo: Feeder) -> None:
     loads = zoo[Loads]
-    banded = loads.replace(v_nom_kv=np.full(len(loads), 0.277), v_min_pu=np.full(len(loads), 0.95))
+    resistive = loads.replace(
+        v_nom_kv=np.full(len(loads), 0.277), model=np.array(["constant_impedance"] * len(loads), dtype=object)
+    )
     with pytest.raises(dms.UnsupportedError, match="voltage-dependent load"):
-        dms.compile(zoo.with_tables(banded))
+        dms.compile(zoo.with_tables(resistive))
+
+
+def test_a_band_around_a_load_is_kept_or_the_answer_is_no_optimum(zoo: Feeder) -> None:
+    """Inside its band a load is constant power; outside, only power flows may decide."""
+    plain = zoo.with_tables(zoo[Connections].take(zoo[Connections].prosumer == "wye"))
+    asked = np.array([300.0])
+    free = solve(compile(plain, limits=Limits(v_min_pu=0.5)), compile(plain).request(asked))
+    assert free.status == "curtailed"
+    loads = plain[Loads]
+    nominal = np.array([0.277, 0.277, 0.48, 4.16])
+    for v_min_pu, status in ((0.5, "curtailed"), (1.5, "fallback")):
+        band = {"v_nom_kv": nominal, "v_min_pu": np.full(4, v_min_pu), "v_max_pu": np.full(4, 2.0)}
+        problem = compile(plain.with_tables(loads.replace(**band)), limits=Limits(v_min_pu=0.5))
+        solution = solve(problem, problem.request(asked)).raise_for_status()
+        assert solution.status == status
+        if status == "curtailed":
+            assert solution.p_adjusted_kw == pytest.approx(free.p_adjusted_kw, abs=1e-5)
