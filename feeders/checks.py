@@ -247,7 +247,11 @@ def _impedances(
         yield from errors(table, "z_ohm", names, size == 0, "zero; give an impedance, or use a switch")
     r = (filled.real + filled.real.swapaxes(1, 2)) / 2
     negative = np.linalg.eigvalsh(r)[:, 0] < -1e-9 * size
-    yield from errors(table, "z_ohm", names, negative, "negative series resistance; check the signs")
+    message = "negative series resistance; check the signs"
+    if table is Sources:  # fault levels that do not fit each other; the circuit has a solution all the same
+        yield from (Issue("warning", "Sources", "z_ohm", str(name), message) for name in names[negative])
+    else:
+        yield from errors(table, "z_ohm", names, negative, message)
 
 
 def _switches(feeder: Feeder) -> Iterator[Issue]:

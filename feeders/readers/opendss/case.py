@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import sqrt
+from math import nan, sqrt
 from typing import Any
 
 from feeders.draft import Draft
 from feeders.issues import Issue
-from feeders.readers.errors import UnsupportedError
+from feeders.readers.errors import EngineError, UnsupportedError
 from feeders.table import EARTH
 
 Row = dict[str, Any]
+
+
+def real(value: Any) -> float:
+    """A number of the engine's; it writes null for one that is none."""
+    return nan if value is None else float(value)
 
 
 @dataclass
@@ -31,6 +36,10 @@ class Case:
     def __post_init__(self) -> None:
         self.frequency_hz = float(self.data["frequency_hz"])
         self._given = {kind: {row["Name"]: row for row in rows} for kind, rows in self.data["given"].items()}
+        for name, element in self.data["elements"].items():
+            for bus, _ in element["terminals"]:
+                if bus not in self.data["buses"]:
+                    raise EngineError(f"{name.lower()}: there is no bus {bus!r}; is its name a single word?")
         self._base = voltage_bases(self)
         self._made: set[str] = set()
 
@@ -39,15 +48,14 @@ class Case:
         fixed = self.data["fixed"]
         return [row for row in self.data["classes"][kind] if f"{kind}.{row['Name']}" not in fixed]
 
-    def switched_off(self, kind: str, name: str) -> bool:
-        """Whether every conductor of a one-terminal element is open.
+    def switched_off(self, kind: str, row: Row) -> bool:
+        """Whether every phase of a one-terminal element is open.
 
         Raises  UnsupportedError  only some are
         """
-        element = self.element(kind, name)
-        n_open, n = len(element["open"]), sum(len(numbers) for _, numbers in element["terminals"])
-        if 0 < n_open < n:
-            raise UnsupportedError(f"{kind.lower()}.{name}: some of its conductors are open")
+        n_open = len(self.element(kind, row["Name"])["open"])
+        if 0 < n_open < int(row["Phases"]):
+            raise UnsupportedError(f"{kind.lower()}.{row['Name']}: some of its conductors are open")
         return bool(n_open)
 
     def given(self, kind: str, name: str) -> Row:

@@ -36,7 +36,7 @@ PASSIVE = ["Fault", "AutoTrans", "GICTransformer"]
 POWERS = ("Generator", "PVSystem", "Storage")
 CONTROLS_HUNT = 485
 """The engine's number for controls that do not come to rest."""
-_NOT_JSON = re.compile(r"(?<=[\[,: ])[+-]?(?:[Nn]an|[Ii]nf)(?=[\],} ])")
+_NOT_JSON = re.compile(r"(?<=[\[,: ])([+-]?)(nan|inf)(?=[\],} \r\n])", re.IGNORECASE)
 
 
 def main() -> int:
@@ -137,8 +137,13 @@ def _class(engine: Any, name: str, *, full: bool) -> list[dict[str, Any]]:
         return []
     flags = DSSJSONFlags.ExcludeDisabled | (DSSJSONFlags.Full if full else 0)
     text = engine.ActiveClass.ToJSON(flags)
-    found: list[dict[str, Any]] = json.loads(_NOT_JSON.sub("null", text))
+    found: list[dict[str, Any]] = json.loads(_NOT_JSON.sub(_number, text))
     return found
+
+
+def _number(match: re.Match[str]) -> str:
+    """What the engine writes for no number, as Python's JSON reads it."""
+    return "NaN" if match[2].lower() == "nan" else match[1].strip("+") + "Infinity"
 
 
 def _others(engine: Any) -> dict[str, int]:
@@ -213,9 +218,20 @@ def _unmodelled(elements: dict[str, dict[str, Any]], given: dict[str, list[dict[
         if (kind == "Transformer" and element["open"]) or (kind in ("Capacitor", "Reactor") and part):
             found.append(name)
     for row in given["Reactor"]:
-        if {"RMatrix", "XMatrix", "Z1", "RCurve", "LCurve"} & set(row):
-            found.append(f"Reactor.{row['Name']}")
+        name = f"Reactor.{row['Name']}"
+        by_matrix = {"RMatrix", "XMatrix", "RCurve", "LCurve"} & set(row)
+        if by_matrix or ("Z1" in row and not (name in elements and _series_by_sequence(row, elements[name]))):
+            found.append(name)
     return [name for name in dict.fromkeys(found) if name in elements]
+
+
+def _series_by_sequence(row: dict[str, Any], element: dict[str, Any]) -> bool:
+    """Whether a reactor lies between two buses and is last given by z1 and z0, z2 being z1."""
+    order = list(row)
+    others = [order.index(key) for key in ("X", "R", "Z", "LmH", "kvar") if key in row]
+    last = order.index("Z1") > max(others, default=-1)
+    buses = [bus for bus, _ in element["terminals"]]
+    return last and "Z2" not in row and int(row.get("Phases", 3)) == 3 and len(set(buses)) == 2
 
 
 def fixed_admittance(active: Any, name: str) -> dict[str, Any]:

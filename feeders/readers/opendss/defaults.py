@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isclose
 
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 from feeders.readers.opendss.lines import UNIT_M
 
 CODE = frozenset({"XfmrCode", "Like"})
@@ -13,12 +13,10 @@ NEEDED: dict[str, dict[str, frozenset[str]]] = {
     "Load": {
         "rated voltage": frozenset({"kV", "Like"}),
         "power": frozenset({"kW", "kVA", "XfkVA", "kWh", "Like"}),
-        "reactive power": frozenset({"kvar", "PF", "Like"}),
     },
     "Transformer": {
         "rated voltages": frozenset({"kV", "kVs"}) | CODE,
         "rating": frozenset({"kVA", "kVAs"}) | CODE,
-        "reactance": frozenset({"XHL", "X12", "XSCArray"}) | CODE,
         "resistance": frozenset({"pctR", "pctRs", "pctLoadLoss"}) | CODE,
     },
     "Capacitor": {
@@ -35,6 +33,9 @@ NEEDED: dict[str, dict[str, frozenset[str]]] = {
 }
 """Figures by class, and the properties any one of which gives them."""
 
+REACTANCE = {"XHL", "XSCArray"} | CODE
+REACTANCE_PCT = 7.0
+"""The engine's own transformer, whose reactance it lists as given whether it is or not."""
 KFT_M = UNIT_M["kft"]
 IMPEDANCE_OHM_KFT = {"R1": 0.058, "X1": 0.1206, "R0": 0.1784, "X0": 0.4047}
 CAPACITANCE_NF_KFT = {"C1": 3.4, "C0": 1.6}
@@ -49,6 +50,13 @@ def note_defaults(case: Case) -> None:
                 row["Name"] for row in case.rows(kind) if not properties & set(case.given(kind, row["Name"]))
             ]
             case.note_all(kind, "", names, f"{figure} not given: the engine's default")
+    units = [(row["Name"], real(row["XHL"])) for row in case.rows("Transformer")]
+    plain = [
+        name
+        for name, x_pct in units
+        if not REACTANCE & set(case.given("Transformer", name)) and isclose(x_pct, REACTANCE_PCT)
+    ]
+    case.note_all("Transformer", "", plain, "reactance not given: the engine's default")
     lines = [row for row in case.rows("Line") if row["R1"] is not None and not row["Switch"]]
     bare = [row["Name"] for row in lines if not row["LineCode"] and _is_default(row, IMPEDANCE_OHM_KFT, 1.0)]
     case.note_all("Line", "", bare, "impedance not given: the engine's default")
@@ -64,4 +72,4 @@ def _per_unit(row: Row) -> float:
 
 
 def _is_default(row: Row, figures: dict[str, float], factor: float) -> bool:
-    return all(isclose(float(row[name]), value * factor, rel_tol=1e-9) for name, value in figures.items())
+    return all(isclose(real(row[name]), value * factor, rel_tol=1e-9) for name, value in figures.items())

@@ -10,7 +10,7 @@ import numpy as np
 from feeders.elements import Connections, Generators, Loads, Sources
 from feeders.elements.generators import power_va
 from feeders.readers.errors import UnsupportedError
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 from feeders.table import ABSENT, EARTH, Array
 
 MODELS = {
@@ -37,16 +37,16 @@ def add_sources(case: Case) -> None:
         fault = _source_fault(case, row)
         if fault:
             raise UnsupportedError(f"vsource.{name}: {fault}")
-        z1, z0 = complex(*row["Z1"]), complex(*row["Z0"])
+        z1, z0 = (complex(*map(real, row[z])) for z in ("Z1", "Z0"))
         if row["Model"].lower() == "ideal":
-            z1 = z0 = complex(*row["puZIdeal"]) * float(row["BasekV"]) ** 2 / float(row["BaseMVA"])
+            z1 = z0 = complex(*map(real, row["puZIdeal"])) * real(row["BasekV"]) ** 2 / real(row["BaseMVA"])
         z_self, z_mutual = ((2 * z1 + z0) / 3, (z0 - z1) / 3) if n > 1 else (z1, 0j)
         z = np.zeros((3, 3), dtype=complex)
         z[:n, :n] = z_mutual + np.eye(n) * (z_self - z_mutual)
-        kv = float(row["BasekV"]) / (2 * sin(pi / n) if n > 1 else 1.0)
+        kv = real(row["BasekV"]) / (2 * sin(pi / n) if n > 1 else 1.0)
         turn = {"positive": -1, "pos": -1, "negative": 1, "neg": 1}.get(row["Sequence"].lower(), 0)
-        angle = np.deg2rad(float(row["Angle"]) + turn * 360.0 / n * np.arange(3))
-        e_v = float(row["pu"]) * kv * 1e3 * np.exp(1j * angle) * (np.arange(3) < n)
+        angle = np.deg2rad(real(row["Angle"]) + turn * 360.0 / n * np.arange(3))
+        e_v = real(row["pu"]) * kv * 1e3 * np.exp(1j * angle) * (np.arange(3) < n)
         nodes = case.nodes("Vsource", name, 0) + [ABSENT] * (3 - n)
         case.draft.add(Sources, name=name, node=nodes, z_ohm=z, e_v=e_v)
 
@@ -59,7 +59,7 @@ def _source_fault(case: Case, row: Row) -> str:
         return "its second terminal is not at earth"
     if row["Z1"] != row["Z2"]:
         return "positive and negative sequence impedances differ"
-    if abs(float(row["Frequency"]) - case.frequency_hz) > 1e-9 * case.frequency_hz:
+    if abs(real(row["Frequency"]) - case.frequency_hz) > 1e-9 * case.frequency_hz:
         return "its frequency is not that of the circuit"
     return ""
 
@@ -74,7 +74,7 @@ def load_pairs(nodes: list[int], phases: int, conn: str) -> list[list[int]]:
 def v_phase_kv(row: Row) -> float:
     """Rated voltage across one phase: line to line, but for a wye of two or three phases."""
     wye = row["Conn"].lower() == "wye" and int(row["Phases"]) in (2, 3)
-    return float(row["kV"]) / (sqrt(3) if wye else 1.0)
+    return real(row["kV"]) / (sqrt(3) if wye else 1.0)
 
 
 def add_loads(case: Case) -> None:
@@ -84,7 +84,7 @@ def add_loads(case: Case) -> None:
     idle, outside, off = [], [], []
     for row in case.rows("Load"):
         name, n = row["Name"], int(row["Phases"])
-        if case.switched_off("Load", name):
+        if case.switched_off("Load", row):
             off.append(name)
             continue
         model = int(row["Model"])
@@ -95,15 +95,15 @@ def add_loads(case: Case) -> None:
             "model": MODELS[model],
             "v_nom_kv": v_phase_kv(row),
             "zip": row["ZIPV"][:6] if model == 8 else np.zeros(6),
-            "cvr_p": 0.0 if model == 3 else float(row["CVRWatts"]),
-            "cvr_q": 2.0 if model == 3 else float(row["CVRVars"]),
-            "v_low_pu": float(row["VLowpu"]),
-            "v_min_pu": float(row["VMinpu"]),
-            "v_max_pu": float(row["VMaxpu"]) or 1.0,
-            "v_cutoff_pu": float(row["ZIPV"][6]) if model == 8 else 0.0,
+            "cvr_p": 0.0 if model == 3 else real(row["CVRWatts"]),
+            "cvr_q": 2.0 if model == 3 else real(row["CVRVars"]),
+            "v_low_pu": real(row["VLowpu"]),
+            "v_min_pu": real(row["VMinpu"]),
+            "v_max_pu": real(row["VMaxpu"]) or 1.0,
+            "v_cutoff_pu": real(row["ZIPV"][6]) if model == 8 else 0.0,
         }
         pairs = load_pairs(case.nodes("Load", name, 0), n, row["Conn"])
-        p_kw, q_kvar = float(row["kW"]) * factor / n, float(row["kvar"]) * factor / n
+        p_kw, q_kvar = real(row["kW"]) * factor / n, real(row["kvar"]) * factor / n
         used = [pair for pair in pairs if pair[0] != pair[1]]
         if not used:
             idle.append(name)
@@ -128,7 +128,7 @@ def _volts(case: Case, kind: str, row: Row) -> Array:
 
 def _out_of_band(case: Case, kind: str, row: Row) -> bool:
     w = np.abs(_volts(case, kind, row)) / (v_phase_kv(row) * 1e3)
-    return bool(((w <= float(row["VMinpu"])) | (w > float(row["VMaxpu"]))).any())
+    return bool(((w <= real(row["VMinpu"])) | (w > real(row["VMaxpu"]))).any())
 
 
 def add_generators(case: Case) -> None:
@@ -136,7 +136,7 @@ def add_generators(case: Case) -> None:
     held, off = [], []
     for kind in ("Generator", "PVSystem", "Storage"):
         for row in case.rows(kind):
-            if case.switched_off(kind, row["Name"]):
+            if case.switched_off(kind, row):
                 off.append(f"{kind.lower()}.{row['Name']}")
                 continue
             model = GENERATOR_MODELS.get(int(row["Model"]), "constant_power")
@@ -159,8 +159,8 @@ def _add_generator(case: Case, kind: str, row: Row, model: str) -> None:
     band = {
         "model": model,
         "v_nom_kv": kv,
-        "v_min_pu": float(row["VMinpu"]),
-        "v_max_pu": float(row["VMaxpu"]),
+        "v_min_pu": real(row["VMinpu"]),
+        "v_max_pu": real(row["VMaxpu"]),
     }
     one = Generators(
         name=np.array([str(k) for k in range(n)]),
@@ -172,8 +172,8 @@ def _add_generator(case: Case, kind: str, row: Row, model: str) -> None:
     )
     weight = float(power_va(one, volts).real.sum())
     s_kva = -complex(*case.element(kind, row["Name"])["s_kva"]) / weight if weight else 0j
-    limit = float(row["kVA"]) / n if row.get("kVA") else np.nan
-    peak = float(row["Pmpp"]) / n if kind == "PVSystem" else np.nan
+    limit = real(row["kVA"]) / n if row.get("kVA") else np.nan
+    peak = real(row["Pmpp"]) / n if kind == "PVSystem" else np.nan
     for k, pair in enumerate(pairs, 1):
         if EARTH == pair[0] == pair[1]:
             continue

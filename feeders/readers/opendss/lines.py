@@ -8,7 +8,7 @@ from math import log, sqrt
 import numpy as np
 
 from feeders.elements import Lines, Switches
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 from feeders.readers.opendss.ratings import line_rating_a
 from feeders.table import ABSENT, EARTH, Array
 
@@ -64,17 +64,17 @@ def matrices(row: Row, frequency_hz: float) -> tuple[Array, Array]:
         R(f) = R + R_g (k - 1),   X(f) = k (X - X_g ln k / (2 ln(658.5 sqrt(rho / f0))))
     """
     r, x, c = (np.array(row[m], dtype=float) for m in ("RMatrix", "XMatrix", "CMatrix"))
-    length, ratio = float(row["Length"]), frequency_hz / float(row["BaseFreq"])
+    length, ratio = real(row["Length"]), frequency_hz / real(row["BaseFreq"])
     if ratio != 1 and not (row["Geometry"] or row["Spacing"]):
-        k_xg = float(row["Xg"]) / log(658.5 * sqrt(float(row["rho"]) / float(row["BaseFreq"])))
+        k_xg = real(row["Xg"]) / log(658.5 * sqrt(real(row["rho"]) / real(row["BaseFreq"])))
         shift = 0.5 * k_xg * log(ratio) if row["Xg"] else 0.0
-        r, x = r + float(row["Rg"]) * (ratio - 1), (x - shift) * ratio
+        r, x = r + real(row["Rg"]) * (ratio - 1), (x - shift) * ratio
     return (r + 1j * x) * length, c * length
 
 
 def length_m(row: Row) -> float:
     """Length in metres; NaN without a unit."""
-    return float(row["Length"]) * UNIT_M.get(row["Units"], np.nan)
+    return real(row["Length"]) * UNIT_M.get(row["Units"], np.nan)
 
 
 def kron(z: Array, keep: Array) -> Array:

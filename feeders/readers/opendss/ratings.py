@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 
 DEFAULT_A = 400.0
 """The engine's own `normamps` of a line or code that says nothing."""
@@ -12,7 +12,7 @@ DEFAULT_A = 400.0
 
 def line_rating_a(case: Case, row: Row) -> float:
     """Rating of a line's conductors, A, if the line, its code, geometry or wires give one; else NaN."""
-    value = float(row["NormAmps"])
+    value = real(row["NormAmps"])
     given = case.given("Line", row["Name"])
     if value <= 0 or not (_own(given) or _inherited(case, row) or value != DEFAULT_A):
         return np.nan

@@ -7,10 +7,13 @@ from math import pi, sqrt
 import numpy as np
 
 from feeders.elements import Admittances, Capacitors, Reactors
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 from feeders.readers.opendss.injections import load_pairs
 from feeders.readers.opendss.lines import add_series
 from feeders.table import EARTH
+
+ALPHA = complex(-0.5, 0.866025)
+"""The engine's rotation by 120 degrees, to its six digits."""
 
 
 def add_shunts(case: Case) -> None:
@@ -48,14 +51,14 @@ def _is_series(case: Case, kind: str, row: Row) -> bool:
 
 def _v_nom_kv(row: Row) -> float:
     wye = row["Conn"].lower() == "wye" and int(row["Phases"]) in (2, 3)
-    return float(row["kV"]) / (sqrt(3) if wye else 1.0)
+    return real(row["kV"]) / (sqrt(3) if wye else 1.0)
 
 
 def _add_capacitor(case: Case, row: Row) -> None:
     name, kv, omega = row["Name"], _v_nom_kv(row), 2 * pi * case.frequency_hz
-    ratio = case.frequency_hz / float(row["BaseFreq"])
-    kvar = [omega * float(c) * 1e-6 * kv**2 * 1e3 for c in row["Cuf"]]
-    z = [complex(r, x * ratio) for r, x in zip(row["R"], row["XL"], strict=True)]
+    ratio = case.frequency_hz / real(row["BaseFreq"])
+    kvar = [omega * real(c) * 1e-6 * kv**2 * 1e3 for c in row["Cuf"]]
+    z = [complex(real(r), real(x) * ratio) for r, x in zip(row["R"], row["XL"], strict=True)]
     opened = bool(case.element("Capacitor", name)["open"])
     states = [0 if opened else int(s) for s in row["States"]]
     if _is_series(case, "Capacitor", row):
@@ -83,9 +86,15 @@ def _add_capacitor(case: Case, row: Row) -> None:
 
 
 def _add_reactor(case: Case, row: Row) -> None:
-    """R + jX with a conductance across it; X follows the frequency."""
-    z = complex(float(row["R"]), float(row["X"]) * case.frequency_hz / float(row["BaseFreq"]))
-    g = 1 / float(row["Rp"]) if "Rp" in case.given("Reactor", row["Name"]) and row["Rp"] else 0.0
+    """R + jX with a conductance across it, or z1 and z0 between two buses; X follows the frequency."""
+    ratio = case.frequency_hz / real(row["BaseFreq"])
+    if "Z1" in case.given("Reactor", row["Name"]):
+        z1, z0 = (complex(real(row[z][0]), real(row[z][1]) * ratio) for z in ("Z1", "Z0"))
+        mutual = (z0 + (ALPHA + ALPHA**2) * z1) / 3
+        _series(case, "Reactor", row, mutual + np.eye(3) * ((2 * z1 + z0) / 3 - mutual))
+        return
+    z = complex(real(row["R"]), real(row["X"]) * ratio)
+    g = 1 / real(row["Rp"]) if "Rp" in case.given("Reactor", row["Name"]) and row["Rp"] else 0.0
     if _is_series(case, "Reactor", row):
         _series(case, "Reactor", row, np.eye(int(row["Phases"])) / (1 / z + g))
         return
@@ -96,7 +105,7 @@ def _add_reactor(case: Case, row: Row) -> None:
 def _series(case: Case, kind: str, row: Row, z: np.ndarray) -> None:
     name = f"{kind.lower()}.{row['Name']}"
     given = case.given(kind, row["Name"])
-    rating = float(row["NormAmps"]) if "NormAmps" in given and row["NormAmps"] > 0 else np.nan
+    rating = real(row["NormAmps"]) if "NormAmps" in given and row["NormAmps"] > 0 else np.nan
     add_series(case, name, [case.nodes(kind, row["Name"], t) for t in (0, 1)], z, rating)
     case.note("Lines", "name", name, f"{kind.lower()} between two buses, read as a line")
 

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 
 from feeders.elements import Reactors, Regulators, Transformers, WindingPairs, Windings
-from feeders.readers.opendss.case import Case, Row
+from feeders.readers.opendss.case import Case, Row, real
 from feeders.table import ABSENT, EARTH
 
 SOLID_S = 1e6
@@ -20,7 +20,7 @@ def add_transformers(case: Case) -> None:
     number, unrated = {}, []
     for row in case.rows("Transformer"):
         name = row["Name"]
-        number[name] = case.draft.add(Transformers, name=name, s_kva=float(row["kVA"][0]))
+        number[name] = case.draft.add(Transformers, name=name, s_kva=real(row["kVA"][0]))
         rated = "NormHkVA" in case.given("Transformer", name)
         if not rated:
             unrated.append(name)
@@ -28,10 +28,10 @@ def add_transformers(case: Case) -> None:
         for k in range(len(row["kV"])):
             _add_winding(case, row, number[name], k, step, rated)
             _add_neutral(case, row, k)
-        ratio = case.frequency_hz / float(row["BaseFreq"])
+        ratio = case.frequency_hz / real(row["BaseFreq"])
         ends = combinations(range(len(row["kV"])), 2)
         for (a, b), x_pct in zip(ends, row["XSCArray"], strict=True):
-            pair = {"winding_a": a, "winding_b": b, "x_pct": float(x_pct) * ratio}
+            pair = {"winding_a": a, "winding_b": b, "x_pct": real(x_pct) * ratio}
             case.draft.add(WindingPairs, transformer=number[name], **pair)
     case.note_all(
         "Windings", "i_max_a", unrated, "no normhkva in the text (the engine's default is not one): unrated"
@@ -55,7 +55,7 @@ def delta_step(row: Row) -> int:
 
 def v_coil_kv(row: Row, k: int) -> float:
     """Rated voltage across one coil of winding k: line to line, but for a wye of two or three phases."""
-    kv = float(row["kV"][k])
+    kv = real(row["kV"][k])
     return kv / sqrt(3) if row["Conn"][k].lower() == "wye" and int(row["Phases"]) > 1 else kv
 
 
@@ -74,12 +74,12 @@ def _coils(case: Case, row: Row, k: int, step: int) -> list[list[int]]:
 def float_s(row: Row, k: int) -> complex:
     """Small shunt at both ends of each coil, -j ppm 1e-6 (S / phases) / (2 V^2), whatever the tap."""
     v = v_coil_kv(row, k) * 1e3
-    s_va = float(row["kVA"][0]) * 1e3 / int(row["Phases"])
-    return -0.5e-6j * float(row["ppm_Antifloat"]) * s_va / v**2
+    s_va = real(row["kVA"][0]) * 1e3 / int(row["Phases"])
+    return -0.5e-6j * real(row["ppm_Antifloat"]) * s_va / v**2
 
 
 def _add_winding(case: Case, row: Row, number: int, k: int, step: int, rated: bool) -> None:
-    tap, low, high = (float(row[column][k]) for column in ("Tap", "MinTap", "MaxTap"))
+    tap, low, high = (real(row[column][k]) for column in ("Tap", "MinTap", "MaxTap"))
     if not low <= tap <= high:
         case.note(
             "Windings",
@@ -87,8 +87,8 @@ def _add_winding(case: Case, row: Row, number: int, k: int, step: int, rated: bo
             row["Name"],
             f"tap {tap:g} of winding {k + 1} widens its range {low:g} to {high:g}",
         )
-    ratio = case.frequency_hz / float(row["BaseFreq"])
-    core = float(row["pctNoLoadLoss"]) - 1j * float(row["pctIMag"]) / ratio if k == 1 else 0j
+    ratio = case.frequency_hz / real(row["BaseFreq"])
+    core = real(row["pctNoLoadLoss"]) - 1j * real(row["pctIMag"]) / ratio if k == 1 else 0j
     kv = v_coil_kv(row, k)
     case.draft.add(
         Windings,
@@ -96,12 +96,12 @@ def _add_winding(case: Case, row: Row, number: int, k: int, step: int, rated: bo
         winding=k,
         pair=_coils(case, row, k, step),
         v_coil_kv=kv,
-        r_pct=float(row["pctR"][k]) * (ratio if row["XRConst"] else 1.0),
+        r_pct=real(row["pctR"][k]) * (ratio if row["XRConst"] else 1.0),
         tap=tap,
         tap_min=min(low, tap),
         tap_max=max(high, tap),
         tap_steps=int(row["NumTaps"][k]),
-        i_max_a=float(row["NormHkVA"]) / int(row["Phases"]) / kv if rated else np.nan,
+        i_max_a=real(row["NormHkVA"]) / int(row["Phases"]) / kv if rated else np.nan,
         float_s=float_s(row, k),
         core_pct=core,
     )
@@ -112,7 +112,7 @@ def _add_neutral(case: Case, row: Row, k: int) -> None:
     neutral = case.nodes("Transformer", row["Name"], k)[-1]
     if row["Conn"][k].lower() != "wye" or neutral == EARTH:
         return
-    r, x = float(row["RNeut"][k]), float(row["XNeut"][k]) * case.frequency_hz / float(row["BaseFreq"])
+    r, x = real(row["RNeut"][k]), real(row["XNeut"][k]) * case.frequency_hz / real(row["BaseFreq"])
     y = float_s(row, k) if r < 0 else (1 / complex(r, x) if r or x else complex(SOLID_S))
     if y:
         label = f"transformer.{row['Name']}.neutral{k + 1}"
@@ -132,18 +132,18 @@ def _add_regulators(case: Case, number: dict[str, int]) -> None:
             transformer=number[unit],
             winding=int(row["Winding"]) - 1,
             tap_winding=int(row["TapWinding"]) - 1,
-            v_reg_v=float(row["VReg"]),
-            band_v=float(row["Band"]),
-            pt_ratio=float(row["PTRatio"]),
-            ct_primary_a=float(row["CTPrim"]),
-            r_v=float(row["R"]),
-            x_v=float(row["X"]),
+            v_reg_v=real(row["VReg"]),
+            band_v=real(row["Band"]),
+            pt_ratio=real(row["PTRatio"]),
+            ct_primary_a=real(row["CTPrim"]),
+            r_v=real(row["R"]),
+            x_v=real(row["X"]),
             phase=str(row["PTPhase"]).lower(),
             bus=str(row["Bus"] or ""),
-            delay_s=float(row["Delay"]),
+            delay_s=real(row["Delay"]),
             max_tap_change=int(row["MaxTapChange"]),
             reversible=bool(row["Reversible"]),
-            v_limit_v=float(row["VLimit"]) or np.nan,
+            v_limit_v=real(row["VLimit"]) or np.nan,
         )
     case.note_all(
         "Regulators", "transformer", foreign, "control of something that is no transformer here; dropped"

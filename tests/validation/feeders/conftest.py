@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dms.network import Network
+from dms.network import Flow, Network
 from feeders import Capacitors, Feeder
 from feeders.elements import Primitive, primitives
 from feeders.readers.opendss import ReadResult, read
@@ -29,6 +29,9 @@ class Comparison:
                  the section's mean, since there the engine's rounding decides the potential as a whole:
                  1e-16 of admittances of 1e3 S and more weighs 1e-13 S against float shunts of 1e-8 S
     loose_gap_pu  the potential of such sections, 0 without any
+    y_gap        primitive admittances, over the largest entry of the element
+    i_gap        currents into the element's nodes, over its largest one or 1 A, beyond the
+                 amperes by which the engine's own solution misses Kirchhoff's law
     """
 
     result: ReadResult
@@ -39,6 +42,8 @@ class Comparison:
     y_gap: float
     element: str
     n_elements: int
+    i_gap: float
+    carrier: str
 
     @property
     def row(self) -> str:
@@ -46,7 +51,8 @@ class Comparison:
         voltages = f"{self.v_gap_pu:.1e} at {self.node}, floating {self.loose_gap_pu:.1e}"
         admittances = f"{self.y_gap:.1e} at {self.element}, {self.n_elements} elements"
         n_nodes, n_fixed = self.result.feeder.n_nodes, self.result.n_fixed
-        return f"{n_nodes:6d} nodes | {voltages} | {admittances} | {n_fixed} fixed"
+        currents = f"{self.i_gap:.1e} at {self.carrier}"
+        return f"{n_nodes:6d} nodes | {voltages} | {admittances} | {currents} | {n_fixed} fixed"
 
 
 @pytest.fixture
@@ -60,7 +66,8 @@ def compare(opendss: Any) -> Callable[..., Comparison]:
         theirs = {name: entries for name, entries in engine_elements(opendss)}
         gaps = {name: gap(ours.get(name, {}), entries) for name, entries in theirs.items()}
         worst = max(gaps, key=gaps.__getitem__)
-        flow = Network(result.feeder).solve_loads()
+        network = Network(result.feeder)
+        flow = network.solve_loads()
         v = opendss.voltages()
         names = [str(n) for n in result.feeder.node_names]
         theirs_v = np.array([v.get(name, np.nan) for name in names])
@@ -73,7 +80,11 @@ def compare(opendss: Any) -> Callable[..., Comparison]:
             off[section.node] -= off[section.node].mean()
         k = int(np.abs(off).argmax())
         voltages = (flow.converged, float(np.abs(off[k])), names[k], loose)
-        return Comparison(result, *voltages, gaps[worst], worst, len(gaps))
+        carried = currents_a(result.feeder, network, flow)
+        wanted, missed_a = engine_currents(opendss)
+        drift = {name: gap_a(carried.get(name, {}), i_a, missed_a) for name, i_a in wanted.items()}
+        carrier = max(drift, key=drift.__getitem__)
+        return Comparison(result, *voltages, gaps[worst], worst, len(gaps), float(drift[carrier]), carrier)
 
     return run
 
@@ -107,6 +118,48 @@ def by_element(feeder: Feeder) -> dict[str, Entries]:
                 if a > 0 and b > 0:
                     entries[names[a], names[b]] += y[e, i, j]
     return found
+
+
+def currents_a(feeder: Feeder, network: Network, flow: Flow) -> dict[str, dict[str, complex]]:
+    """Currents into the nodes of every element, ampere, by the engine's element names."""
+    found: dict[str, dict[str, complex]] = defaultdict(lambda: defaultdict(complex))
+    for p, current in network.terminal_currents(flow):
+        for e in range(len(p.element)):
+            into = found[_label(feeder, p, e)]
+            for node, i in zip(p.node[e], current[e], strict=True):
+                if node > 0:
+                    into[str(feeder.node_names[node])] += i
+    return found
+
+
+def gap_a(ours: dict[str, complex], theirs: dict[str, complex], missed_a: float) -> float:
+    """Largest difference of currents beyond what the engine misses, over the largest current or 1 A."""
+    size = max((abs(i) for i in theirs.values()), default=0.0)
+    off = max((abs(ours.get(node, 0j) - i) for node, i in theirs.items()), default=0.0)
+    return max(off - missed_a, 0.0) / max(size, 1.0)
+
+
+def engine_currents(opendss: Any) -> tuple[dict[str, dict[str, complex]], float]:
+    """The engine's currents into the nodes of lines and banks, and how far it misses Kirchhoff's law, ampere."""
+    circuit = opendss.engine.ActiveCircuit
+    found: dict[str, dict[str, complex]] = {}
+    order = [str(node).lower() for node in circuit.YNodeOrder]
+    balance: dict[str, complex] = defaultdict(complex)
+    for name in circuit.AllElementNames:
+        circuit.SetActiveElement(name)
+        element, kind = circuit.ActiveCktElement, name.split(".")[0].lower()
+        if not element.Enabled or kind.endswith(("control", "meter", "monitor")):
+            continue
+        into: dict[str, complex] = defaultdict(complex)
+        values = np.asarray(element.Currents)
+        values = values if np.iscomplexobj(values) else values.view(complex)
+        for ref, i in zip(element.NodeRef, values, strict=True):
+            if ref:
+                into[order[ref - 1]] += i
+                balance[order[ref - 1]] += i
+        if kind in LINEAR[:-3]:
+            found[name.lower()] = into
+    return found, max(abs(i) for i in balance.values())
 
 
 def _label(feeder: Feeder, p: Primitive, e: int) -> str:

@@ -1,9 +1,12 @@
 """Broken and hostile circuits: each gets its own error, naming the element or the file, and soon."""
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+import numpy as np
 import pytest
 
 from feeders.checks import FeederError
@@ -11,6 +14,7 @@ from feeders.readers.errors import (
     EngineError,
     FileError,
     LimitError,
+    MissingEngineError,
     PathError,
     ReadError,
     UnsupportedError,
@@ -181,3 +185,104 @@ def test_the_case_folder_stays_as_it_was(tmp_path: Path) -> None:
     found = read(master)
     assert [p.name for p in tmp_path.iterdir()] == ["m.dss"]
     assert any("export voltages" in issue.name for issue in found.audit)
+
+
+def mutated(text: str, seed: int) -> str:
+    """A text with one to four accidents: lines lost, doubled, swapped; words lost, changed, misspelt."""
+    rng = np.random.default_rng(seed)
+    lines = text.splitlines()
+    wrong = (
+        "nan",
+        "inf",
+        "-1",
+        "0",
+        "1e400",
+        "\u00e4",
+        "",
+        "[",
+        "wye",
+        "1 2 3",
+        "%",
+        "999999999",
+        "'",
+        "a.b.c",
+    )
+    for _ in range(int(rng.integers(1, 5))):
+        at = int(rng.integers(len(lines)))
+        words = lines[at].split(" ")
+        word = int(rng.integers(len(words)))
+        match int(rng.integers(7)):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(at, lines[at])
+            case 2:
+                other = int(rng.integers(len(lines)))
+                lines[at], lines[other] = lines[other], lines[at]
+            case 3:
+                del words[word]
+                lines[at] = " ".join(words)
+            case 4 | 5:
+                key, equals, _ = words[word].partition("=")
+                words[word] = key + equals + wrong[int(rng.integers(len(wrong)))]
+                lines[at] = " ".join(words)
+            case 6 if lines[at]:
+                place = int(rng.integers(len(lines[at])))
+                lines[at] = lines[at][:place] + chr(int(rng.integers(33, 127))) + lines[at][place + 1 :]
+    return "\n".join(lines) + "\n"
+
+
+def survives(folder: Path, master: Path, seed: int) -> None:
+    """A mutated circuit reads, or is refused by an error of ours, in good time."""
+    text, start = master.read_text(encoding="latin-1"), monotonic()
+    broken = folder / f"m{seed}.dss"
+    broken.write_text(mutated(text, seed), encoding="utf-8")
+    with contextlib.suppress(ReadError, FeederError):
+        read(broken, timeout_s=LONGEST_S)
+    assert monotonic() - start < LONGEST_S
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_mutations(feeder_folder: Callable[[str], Path], seed: int) -> None:
+    folder = feeder_folder("13Bus")
+    survives(folder, folder / "IEEE13Nodeckt.dss", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("circuit", ["13Bus/IEEE13Nodeckt.dss", "34Bus/ieee34Mod1.dss", "37Bus/ieee37.dss"])
+def test_many_mutations(feeder_folder: Callable[[str], Path], circuit: str, block: int) -> None:
+    folder = feeder_folder(circuit.split("/")[0])
+    for seed in range(100 + 10 * block, 110 + 10 * block):
+        survives(folder, folder / circuit.split("/")[1], seed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ({"missing": "No module named 'dss'"}, MissingEngineError, r"pip install 'anoca\[opendss\]'"),
+        ({"error": "183 of m.dss"}, EngineError, r"m\.dss: 183"),
+        (None, LimitError, "engine died"),
+    ],
+)
+def test_what_the_other_process_may_say(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: dict[str, str] | None,
+    error: type[Exception],
+    message: str,
+) -> None:
+    child = tmp_path / "child.py"
+    text = (
+        "raise SystemExit(3)" if answer is None else f"open(sys.argv[2], 'w').write({json.dumps(answer)!r})"
+    )
+    child.write_text(f"import sys\n{text}\n")
+    monkeypatch.setattr("feeders.readers.opendss.run.CHILD", child)
+    with pytest.raises(error, match=message):
+        read(write(tmp_path, {"m.dss": BASE}))
+
+
+def test_fault_levels_that_do_not_fit_are_a_warning(tmp_path: Path) -> None:
+    """mvasc3 alone leaves mvasc1 at the engine's 2100 MVA: a negative zero-sequence resistance."""
+    master = write(tmp_path, instead("bus1=a\n", "bus1=a mvasc3=200\n"))
+    assert any("negative series resistance" in str(issue) for issue in read(master).audit)

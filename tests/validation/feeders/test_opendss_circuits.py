@@ -16,6 +16,7 @@ from feeders.readers.errors import ReadError
 
 VOLTAGE_PU = 1e-6
 ADMITTANCE = 1e-8
+CURRENT = 1e-5
 
 SMALL = (
     "4Bus-YY-Bal/4Bus-YY-Bal.DSS",
@@ -48,6 +49,7 @@ def test_circuit(compare: Callable[..., Any], feeder_folder: Callable[[str], Pat
     assert found.converged
     assert max(found.v_gap_pu, found.loose_gap_pu) <= VOLTAGE_PU
     assert found.y_gap <= ADMITTANCE
+    assert found.i_gap <= CURRENT
     assert found.result.n_fixed == 0
 
 

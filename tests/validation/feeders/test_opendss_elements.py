@@ -75,6 +75,7 @@ def lines() -> Iterator[tuple[str, str]]:
     yield "open-line", f"{FEED}{load('b')}{line}{alive}"
     series = "new reactor.r bus1=b bus2=c r=.2 x=1.5\nnew capacitor.k bus1=c bus2=d cuf=900 phases=3\n"
     yield "series", f"{FEED}{series}{load('d')}"
+    yield "series-sequence", f"{FEED}new reactor.r bus1=b bus2=c z1=[.2 1.5] z0=[.6 4]\n{load('c')}"
     yield "parallel-rp", f"{FEED}new reactor.r bus1=b bus2=c r=.2 x=1.5 rp=40\n{load('c')}"
 
 
