@@ -140,7 +140,7 @@ def gap_a(ours: dict[str, complex], theirs: dict[str, complex], missed_a: float)
 
 
 def engine_currents(opendss: Any) -> tuple[dict[str, dict[str, complex]], float]:
-    """The engine's currents into the nodes of lines and banks, and how far it misses Kirchhoff's law, ampere."""
+    """Currents into the nodes of lines and banks, and how far the engine misses Kirchhoff's law, ampere."""
     circuit = opendss.engine.ActiveCircuit
     found: dict[str, dict[str, complex]] = {}
     order = [str(node).lower() for node in circuit.YNodeOrder]
