@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -39,6 +40,8 @@ def engine(
         except json.JSONDecodeError as exc:
             raise LimitError(f"{master.name}: the OpenDSS engine stopped while writing its result") from exc
     if "missing" in found:
+        if importlib.util.find_spec("dss") is not None:  # installed, but it could not be loaded there
+            raise LimitError(f"{master.name}: the engine needs more memory than {memory_bytes} bytes to load")
         raise MissingEngineError("reading OpenDSS files needs dss_python: pip install 'anoca[opendss]'")
     if "error" in found:
         raise EngineError(f"{master.name}: {_plain(found['error'], name)}")
