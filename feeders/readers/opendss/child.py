@@ -49,7 +49,9 @@ def main() -> int:
     try:
         import dss
     except ImportError as exc:
-        return _write(result, {"missing": str(exc)})
+        # Short of memory, a library that is installed fails to load.
+        absent = isinstance(exc, ModuleNotFoundError) and exc.name == "dss"
+        return _write(result, {"missing" if absent else "unloadable": str(exc)})
     try:
         found = circuit(dss.dss, master, options)
     except dss.DSSException as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -40,9 +39,10 @@ def engine(
         except json.JSONDecodeError as exc:
             raise LimitError(f"{master.name}: the OpenDSS engine stopped while writing its result") from exc
     if "missing" in found:
-        if importlib.util.find_spec("dss") is not None:  # installed, but it could not be loaded there
-            raise LimitError(f"{master.name}: the engine needs more memory than {memory_bytes} bytes to load")
         raise MissingEngineError("reading OpenDSS files needs dss_python: pip install 'anoca[opendss]'")
+    if "unloadable" in found:
+        text = f"{master.name}: the engine does not load in {memory_bytes} bytes of memory: {found['unloadable']}"
+        raise LimitError(text)
     if "error" in found:
         raise EngineError(f"{master.name}: {_plain(found['error'], name)}")
     return found

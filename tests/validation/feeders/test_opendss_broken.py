@@ -261,6 +261,7 @@ def test_many_mutations(feeder_folder: Callable[[str], Path], circuit: str, bloc
     ("answer", "error", "message"),
     [
         ({"missing": "No module named 'dss'"}, MissingEngineError, r"pip install 'anoca\[opendss\]'"),
+        ({"unloadable": "cannot allocate memory"}, LimitError, "does not load"),
         ({"error": "183 of m.dss"}, EngineError, r"m\.dss: 183"),
         (None, LimitError, "engine died"),
     ],
