@@ -41,7 +41,8 @@ def engine(
     if "missing" in found:
         raise MissingEngineError("reading OpenDSS files needs dss_python: pip install 'anoca[opendss]'")
     if "unloadable" in found:
-        text = f"{master.name}: the engine does not load in {memory_bytes} bytes of memory: {found['unloadable']}"
+        why = found["unloadable"]
+        text = f"{master.name}: the engine does not load in {memory_bytes} bytes of memory: {why}"
         raise LimitError(text)
     if "error" in found:
         raise EngineError(f"{master.name}: {_plain(found['error'], name)}")
@@ -57,7 +58,9 @@ def _write(folder: Path, files: dict[Path, bytes]) -> None:
 
 def _run(arguments: list[str], folder: Path, timeout_s: float) -> str:
     """Run the child; why it ended, should it have left no result."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # A home of its own: the engine keeps files there, and processes side by side must not share them.
+    home = {"HOME": str(folder.parent), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **home}
     command = [sys.executable, "-I", str(CHILD), *arguments]
     try:
         done = subprocess.run(
