@@ -13,13 +13,10 @@ from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
 from dms import DmsProblem, DmsRequest, DmsSolution
-from dms.certificate import run
+from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, run
+from dms.solution import COUNT_KW
 from feeders import Connections
 from feeders.table import Array
-
-COUNT_KW = 0.1
-BINDING_BAND_PU = 1e-5
-BINDING_CURRENT = 1e-4
 
 
 class Recorder:
@@ -55,8 +52,8 @@ class Recorder:
             "total_aes_kw": float(solution.p_adjusted_kw.sum()),
             "curtailed_kw": solution.total_curtailed_kw,
             "largest_kw": solution.largest_kw,
-            "homes": solution.homes(COUNT_KW),
-            "binding": solution.binding(BINDING_BAND_PU, BINDING_CURRENT),
+            "homes": solution.homes(),
+            "binding": solution.binding(),
             "preexisting": len(solution.preexisting),
             "iterations": solution.iterations,
             "dms_worst_v_pu": certificate.worst_v_pu,
@@ -175,7 +172,7 @@ class Recorder:
         )
         rows: list[dict[str, Any]] = []
         for kind, element, limit, original, value, over in kinds:
-            tolerance = BINDING_CURRENT if kind == "i_max" else BINDING_BAND_PU
+            tolerance = CURRENT_TOLERANCE if kind == "i_max" else BAND_TOLERANCE_PU
             binding, violated = np.abs(over) <= tolerance, over > tolerance
             before = np.array([(kind, str(e)) in broken for e in element], dtype=bool)
             for k in np.flatnonzero(binding | violated | before):

@@ -22,7 +22,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dms import interior
-from dms.certificate import Certificate, State, certify, measure, run
+from dms.certificate import (
+    BAND_TOLERANCE_PU,
+    CURRENT_TOLERANCE,
+    Certificate,
+    State,
+    certify,
+    measure,
+    run,
+)
 from dms.fallback import mildest_rule
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.limits import LimitValues
@@ -36,7 +44,8 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
-BINDING_BAND_PU, BINDING_CURRENT, NEGLIGIBLE_KW = 1e-5, 1e-4, 1e-3
+NEGLIGIBLE_KW = 1e-3
+"""Total curtailment below which no limit needs to bind."""
 
 ROUND_KW = 1e-6
 """Set-points are sent in whole milliwatts, rounded down."""
@@ -267,7 +276,7 @@ def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) ->
 
 def _plausible(problem: DmsProblem, state: State, curtail_kw: Array) -> bool:
     """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
-    near = max(state.worst_over_v / BINDING_BAND_PU, state.worst_over_i / BINDING_CURRENT)
+    near = max(state.worst_over_v / BAND_TOLERANCE_PU, state.worst_over_i / CURRENT_TOLERANCE)
     return bool(problem.added) or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from dms.certificate import Certificate, State
+from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, Certificate, State
 from dms.interior import InteriorPoint
 from dms.limits import WIDEN, LimitValues
 from feeders.table import Array
@@ -97,7 +97,7 @@ class DmsSolution:
         """Units curtailed by more than a threshold."""
         return int(np.count_nonzero(self.unit_curtail_kw > threshold_kw))
 
-    def binding(self, band_pu: float = 1e-5, current: float = 1e-4) -> int:
+    def binding(self, band_pu: float = BAND_TOLERANCE_PU, current: float = CURRENT_TOLERANCE) -> int:
         """Number of limits that the state lies on, to a tolerance; a line counts at each end."""
         on_band = np.count_nonzero(np.abs(self.state.over_v) <= band_pu)
         return int(on_band + np.count_nonzero(np.abs(self.state.over_i) <= current))

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from anoca.results import Results
+from dms.solution import COUNT_KW
 
 COLOURS = {"l1": "#1b6ca8", "l2": "#d1495b", "linf": "#66a182"}
 """One colour per norm, the same in every picture."""
-COUNT_KW = 0.1
 BEFORE, AFTER, STORE, SPILL = "#d1495b", "#1b6ca8", "#66a182", "#edae49"
 
 
