@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dms.phasor import Phasor, Products, Terms
-from dms.program import Block, Numbers, Program
+from dms.phasor import Phasor, Powers, Products, Terms
+from dms.program import Block, Numbers, Program, RowRole, VariableRole
 from dms.request import Units
 from dms.scaling import S_BASE_VA
 from feeders import EARTH, Feeder
@@ -44,8 +44,9 @@ class Builder:
         self._variables: dict[str, Block] = {}
         self._rows: dict[str, Block] = {}
         self._n = self._m = 0
-        self._bounds, self._row_bounds = _Stack([], 2), _Stack([], 2)
+        self._bounds, self._row_bounds = _Stack([], 3), _Stack([], 2)
         self._linear, self._products, self._cost = _Stack([], 3), _Stack([], 4), _Stack([], 3)
+        self._powers = _Stack([], 4)
         self._cost_linear = _Stack([], 2)
         self._posted: list[tuple[Array, Phasor]] = []
         self._monitored: dict[str, list[tuple[Array, Array, Phasor]]] = {}
@@ -54,17 +55,24 @@ class Builder:
     # Variables ----------------------------------------------------------------------------
 
     def add_variables(
-        self, name: str, label: Array, *, lo: float | Array = -np.inf, hi: float | Array = np.inf
+        self,
+        name: str,
+        label: Array,
+        *,
+        lo: float | Array = -np.inf,
+        hi: float | Array = np.inf,
+        start: float | Array = 0.0,
+        role: VariableRole = "state",
     ) -> Block:
-        """A named block of real variables, per unit, with bounds.
+        """A named block of real variables, per unit, with bounds and the value of a circuit at rest.
 
         Raises  ValueError  the name is taken
         """
         _check_free(name, self._variables)
-        block = Block(name, self._n, np.asarray(label, dtype=object))
+        block = Block(name, self._n, np.asarray(label, dtype=object), role)
         self._variables[name] = block
         n = len(block.label)
-        self._bounds.parts.append((np.full(n, lo, dtype=float), np.full(n, hi, dtype=float)))
+        self._bounds.parts.append(tuple(np.full(n, v, dtype=float) for v in (lo, hi, start)))
         self._n += n
         return block
 
@@ -73,14 +81,21 @@ class Builder:
         names = self.feeder.node_names[1:]
         self._v_re, self._v_im = self.add_variables("v_re", names), self.add_variables("v_im", names)
 
-    def add_currents(self, name: str, label: Array, base_node: Array, present: Array | None = None) -> Phasor:
+    def add_currents(
+        self,
+        name: str,
+        label: Array,
+        base_node: Array,
+        present: Array | None = None,
+        role: VariableRole = "state",
+    ) -> Phasor:
         """Complex currents `<name>_re`, `<name>_im`, in ampere, scaled by the base at `base_node`.
 
         label, base_node, present  (n,); absent rows get no variable and read as zero
         """
         present = np.ones(len(label), dtype=bool) if present is None else present
-        re = self.add_variables(f"{name}_re", label[present])
-        im = self.add_variables(f"{name}_im", label[present])
+        re = self.add_variables(f"{name}_re", label[present], role=role)
+        im = self.add_variables(f"{name}_im", label[present], role=role)
         return Phasor.of(re.index, im.index, self.i_base[np.maximum(base_node, 0)], present)
 
     def voltage(self, node: Array) -> Phasor:
@@ -103,49 +118,76 @@ class Builder:
         *,
         linear: Terms | None = None,
         products: Products | None = None,
+        powers: Powers | None = None,
         lo: float | Array = 0.0,
         hi: float | Array = 0.0,
+        role: RowRole = "law",
     ) -> Block:
-        """A named block of rows  lo <= linear + products <= hi.
+        """A named block of rows  lo <= linear + products + powers <= hi.
 
         Raises  ValueError  the name is taken
         """
         _check_free(name, self._rows)
-        block = Block(name, self._m, np.asarray(label, dtype=object))
+        block = Block(name, self._m, np.asarray(label, dtype=object), role)
         self._rows[name] = block
         n = len(block.label)
         if linear is not None:
             self._linear.parts.append((linear.row + block.start, linear.col, linear.coef))
         if products is not None:
             self._products.parts.append((products.row + block.start, products.i, products.j, products.coef))
+        if powers is not None:
+            self._powers.parts.append((powers.row + block.start, powers.col, powers.coef, powers.exponent))
         self._row_bounds.parts.append((np.full(n, lo, dtype=float), np.full(n, hi, dtype=float)))
         self._m += n
         return block
 
     def add_law(
-        self, name: str, label: Array, law: Phasor, *, base: Array, value: Array | None = None
+        self,
+        name: str,
+        label: Array,
+        law: Phasor,
+        *,
+        base: Array,
+        value: Array | None = None,
+        products: tuple[Products, Products] | None = None,
     ) -> None:
-        """Complex equality law = value as rows `<name>_re`, `<name>_im`, divided by `base` (n,)."""
+        """Complex equality law = value as rows `<name>_re`, `<name>_im`, divided by `base` (n,).
+
+        products  further terms of the real and of the imaginary row, of the law before it is divided
+        """
         scaled = law.times(1 / base)
         value = np.zeros(law.n, dtype=complex) if value is None else value / base
-        self.add_rows(f"{name}_re", label, linear=scaled.re, lo=value.real, hi=value.real)
-        self.add_rows(f"{name}_im", label, linear=scaled.im, lo=value.imag, hi=value.imag)
+        re, im = (None, None) if products is None else (p.times(1 / base) for p in products)
+        self.add_rows(f"{name}_re", label, linear=scaled.re, products=re, lo=value.real, hi=value.real)
+        self.add_rows(f"{name}_im", label, linear=scaled.im, products=im, lo=value.imag, hi=value.imag)
 
-    def add_power(self, name: str, label: Array, u: Phasor, i: Phasor, extra_p: Terms | None = None) -> None:
+    def add_power(
+        self,
+        name: str,
+        label: Array,
+        u: Phasor,
+        i: Phasor,
+        *,
+        extra_p: Terms | None = None,
+        products: tuple[Products, Products] | None = None,
+    ) -> None:
         """Rows `p_<name>`: Re(u conj(i)) + extra = P and `q_<name>`: Im(u conj(i)) = Q, per unit of S_base.
 
-        The values P and Q are numbers of the tick.
+        The values P and Q are numbers of the tick. products: further terms of P's and of Q's rows.
         """
         u = u.times(1 / S_BASE_VA)
-        self.add_rows(f"p_{name}", label, linear=extra_p, products=u.dot(i))
-        self.add_rows(f"q_{name}", label, products=u.cross(i))
+        p, q = u.dot(i), u.cross(i)
+        if products is not None:
+            p, q = p + products[0], q + products[1]
+        self.add_rows(f"p_{name}", label, linear=extra_p, products=p, role="power")
+        self.add_rows(f"q_{name}", label, products=q, role="power")
 
     def add_magnitude(
         self, name: str, label: Array, phasor: Phasor, base: Array, *, lo: Array | float, hi: Array | float
     ) -> None:
-        """Rows |phasor|^2 / base^2 between lo and hi."""
+        """Limit rows |phasor|^2 / base^2 between lo and hi."""
         scaled = phasor.times(1 / base)
-        self.add_rows(name, label, products=scaled.dot(scaled), lo=lo, hi=hi)
+        self.add_rows(name, label, products=scaled.dot(scaled), lo=lo, hi=hi, role="limit")
 
     # Objective ------------------------------------------------------------------------------
 
@@ -214,7 +256,7 @@ class Builder:
         """
         if self._kcl_open:
             raise RuntimeError("call close_kcl() before finish(); without it currents come from nowhere")
-        x_lo, x_hi = self._bounds.joined((float, float))
+        x_lo, x_hi, x0 = self._bounds.joined((float, float, float))
         row_lo, row_hi = self._row_bounds.joined((float, float))
         cost_linear = np.zeros(self._n)
         idx, coef = self._cost_linear.joined((int, float))
@@ -227,9 +269,10 @@ class Builder:
             cost_products=Products(np.zeros(len(a), dtype=int), a, b, w),
             linear=Terms(*self._linear.joined((int, int, float))),
             products=Products(*self._products.joined((int, int, int, float))),
+            powers=Powers(*self._powers.joined((int, int, float, float))),
             variables=self._variables,
             rows=self._rows,
-            numbers=Numbers(x_lo, x_hi, row_lo, row_hi, np.zeros(self._n)),
+            numbers=Numbers(x_lo, x_hi, row_lo, row_hi, x0),
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from dms.limits import LimitValues
 from dms.network import Flow, Network
 from dms.request import DmsRequest
-from feeders import Connections, Loads
+from feeders import Connections, Generators, Loads
 from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
 
@@ -94,7 +94,7 @@ def run(
     feeder = network.feeder
     loads, connections = feeder[Loads], feeder[Connections]
     p = request.p_export_kw - p_curtail_kw - request.p_import_kw
-    if voltage_dependent(loads).any():
+    if voltage_dependent(loads).any() or len(feeder[Generators]):
         now = loads.replace(p_kw=request.p_load_kw, q_kvar=request.q_load_kvar)
         s_va = (p + 1j * request.q_kvar) * 1e3
         return network.solve_loads(connections.pair, s_va, drawn=now, start=start)

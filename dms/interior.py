@@ -102,7 +102,7 @@ class _Callbacks:
         return self.program.hessian_structure
 
     def hessian(self, x: Array, multipliers: Array, sigma: float) -> Array:
-        return self.program.hessian(multipliers, sigma)
+        return self.program.hessian(x, multipliers, sigma)
 
     def intermediate(self, alg_mod: int, iter_count: int, *_: float) -> bool:
         self.iterations = iter_count

@@ -47,6 +47,11 @@ log = logging.getLogger(__name__)
 NEGLIGIBLE_KW = 1e-3
 """Total curtailment below which no limit needs to bind."""
 
+REGIME_ROUNDS = 10
+"""Times that loads may be moved to the regime their voltage asks for, and the tick solved again."""
+REGIME_TOLERANCE_PU = 1e-9
+"""Power by which a load may differ from its whole law, of 1 MVA: a milliwatt."""
+
 ROUND_KW = 1e-6
 """Set-points are sent in whole milliwatts, rounded down."""
 
@@ -61,6 +66,11 @@ class _Tick:
     relaxed: bool
     preexisting: tuple[Preexisting, ...]
     began: float
+
+    @property
+    def most_kw(self) -> Array:
+        """Largest curtailment of every unit, (n_units,)."""
+        return self.request.units.unit_export_kw(self.request.p_export_kw)
 
 
 def solve(
@@ -143,21 +153,22 @@ def _preexisting(problem: DmsProblem, state: State) -> tuple[Preexisting, ...]:
 # Rungs ------------------------------------------------------------------------------------------
 
 
-def _numbers(tick: _Tick, curtail_pu: Array | float) -> Numbers:
-    """The tick's numbers, started from the programme's power flow at a curtailment."""
+def _numbers(tick: _Tick, curtail_kw: Array) -> Numbers:
+    """The tick's numbers, started from the programme's power flow at a curtailment (n_units,)."""
     problem = tick.problem
-    numbers = problem.at(tick.request, tick.values)
-    flow = problem.power_flow.solve(numbers, curtail_pu)
-    numbers.x0[:] = flow.x
+    flow = run(problem.network, tick.request, tick.request.units.split_kw(curtail_kw))
+    numbers = problem.at(tick.request, tick.values, flow.v if flow.converged else None)
+    numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
     if "peak" in problem.program.variables:
-        curtail = flow.x[problem.program.variables["p_curtail"].span]
-        numbers.x0[problem.program.variables["peak"].start] = float((problem.weights * curtail).max())
+        peak = float((problem.weights * curtail_kw).max()) / KW_PER_PU
+        numbers.x0[problem.program.variables["peak"].start] = peak
     return numbers
 
 
 def _optimise(
     tick: _Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
 ) -> InteriorPoint:
+    """Ipopt, again and again until every load is in the regime that its voltage asks for."""
     problem = tick.problem
     most = numbers.x_hi[problem.program.variables["p_curtail"].span]
     # A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves
@@ -166,7 +177,14 @@ def _optimise(
     weighted = problem.weights * most
     typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
     scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
-    return interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
+    for _ in range(REGIME_ROUNDS):
+        point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
+        solved, numbers = numbers, problem.at(tick.request, tick.values, problem.voltages_v(point.x))
+        if problem.law_gap(point.x, solved, numbers) <= REGIME_TOLERANCE_PU:
+            break
+        log.info("loads change their regime; solved again")
+        numbers.x0[:], warm = point.x, point if point.converged else None
+    return point
 
 
 def _interior_warm(
@@ -174,29 +192,25 @@ def _interior_warm(
 ) -> InteriorPoint | None:
     if warm is None or warm.point is None:
         return None
-    numbers = tick.problem.at(tick.request, tick.values)
+    numbers = tick.problem.at(tick.request, tick.values, warm.state.flow.v)
     return _optimise(tick, numbers, options, warm.point)
 
 
 def _interior(tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    return _optimise(tick, _numbers(tick, 0.0), options)
+    return _optimise(tick, _numbers(tick, _no_curtailment(tick.problem)), options)
 
 
 def _interior_zero_export(
     tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
 ) -> InteriorPoint | None:
-    numbers = tick.problem.at(tick.request, tick.values)
-    most = numbers.x_hi[tick.problem.program.variables["p_curtail"].span]
-    return _optimise(tick, _numbers(tick, most), options)
+    return _optimise(tick, _numbers(tick, tick.most_kw), options)
 
 
 def _interior_displaced(
     tick: _Tick, warm: DmsSolution | None, options: IpoptOptions | None
 ) -> InteriorPoint | None:
     """A start off every symmetry: half the export, and every variable moved by up to 1 %."""
-    numbers = tick.problem.at(tick.request, tick.values)
-    most = numbers.x_hi[tick.problem.program.variables["p_curtail"].span]
-    numbers = _numbers(tick, 0.5 * most)
+    numbers = _numbers(tick, 0.5 * tick.most_kw)
     shift = np.random.default_rng(0).uniform(-1e-2, 1e-2, tick.problem.program.n)
     numbers.x0[:] += shift * np.maximum(np.abs(numbers.x0), 1e-2)
     return _optimise(tick, numbers, options)
@@ -215,8 +229,7 @@ def _fallback(tick: _Tick) -> DmsSolution:
         flow = run(tick.problem.network, tick.request, tick.request.units.split_kw(unit_curtail_kw))
         return measure(tick.problem.network, flow, tick.values).within(0.0, 0.0)
 
-    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
-    return _publish(tick, *mildest_rule(most, is_safe))
+    return _publish(tick, *mildest_rule(tick.most_kw, is_safe))
 
 
 # Publishing -------------------------------------------------------------------------------------
@@ -244,7 +257,9 @@ def _publish(
     adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
     adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
     adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
-    claimed = _claimed_voltage(problem, point) if point is not None else None
+    claimed = None
+    if point is not None:
+        claimed = problem.voltages_v(point.x)[1:] / problem.feeder.v_base_v[1:]
     flow = flow_state.flow if flow_state else run(problem.network, request, request.p_export_kw - adjusted)
     certificate = certify(
         problem.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
@@ -282,11 +297,4 @@ def _plausible(problem: DmsProblem, state: State, curtail_kw: Array) -> bool:
 
 def _give_up(tick: _Tick, status: Status) -> DmsSolution:
     """Zero export with the reason why there is nothing better."""
-    most = tick.request.units.unit_export_kw(tick.request.p_export_kw)
-    return replace(_publish(tick, most, "zero_export"), status=status)
-
-
-def _claimed_voltage(problem: DmsProblem, point: InteriorPoint) -> Array:
-    blocks = problem.program.variables
-    claimed: Array = point.x[blocks["v_re"].span] + 1j * point.x[blocks["v_im"].span]
-    return claimed
+    return replace(_publish(tick, tick.most_kw, "zero_export"), status=status)

@@ -30,7 +30,7 @@ def l2(b: Builder, curtail: Block, weights: Array) -> None:
 
 def linf(b: Builder, curtail: Block, weights: Array) -> None:
     """(6)  min r  subject to  r >= w_k P_C,k: least peak, wasteful in total by nature."""
-    peak = b.add_variables("peak", np.array(["r"], dtype=object), lo=0.0)
+    peak = b.add_variables("peak", np.array(["r"], dtype=object), lo=0.0, role="control")
     n = len(curtail.label)
     rows = np.arange(n)
     slack = Terms(
@@ -38,7 +38,7 @@ def linf(b: Builder, curtail: Block, weights: Array) -> None:
         np.concatenate([np.full(n, peak.start), curtail.index]),
         np.concatenate([np.ones(n), -weights]),
     )
-    b.add_rows("peak_above", curtail.label, linear=slack, lo=0.0, hi=np.inf)
+    b.add_rows("peak_above", curtail.label, linear=slack, lo=0.0, hi=np.inf, role="limit")
     b.add_cost(peak.index, np.ones(1))
 
 

@@ -37,6 +37,24 @@ class Products:
     j: Array
     coef: Array
 
+    def __add__(self, other: Products) -> Products:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Products(*(np.concatenate(pair) for pair in pairs))
+
+    def times(self, factor: Array) -> Products:
+        """Every row times its factor (n,)."""
+        return Products(self.row, self.i, self.j, self.coef * factor[self.row])
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Real coefficients of powers x[col]^exponent: row, variable, coefficient, exponent."""
+
+    row: Array
+    col: Array
+    coef: Array
+    exponent: Array
+
 
 @dataclass(frozen=True)
 class Phasor:
@@ -106,6 +124,14 @@ class Phasor:
         gain = matrices[block, :, k]
         term, out = np.nonzero(gain)
         return Phasor(g * n_out, block[term] * n_out + out, self.col[term], self.coef[term] * gain[term, out])
+
+    def by(self, factor: Array) -> tuple[Products, Products]:
+        """Real and imaginary part of x[factor] times every row, `factor` (n,) a variable for each row."""
+        re, im = self.re, self.im
+        return (
+            Products(re.row, factor[re.row], re.col, re.coef),
+            Products(im.row, factor[im.row], im.col, im.coef),
+        )
 
     @property
     def re(self) -> Terms:

@@ -15,10 +15,6 @@ from scipy.sparse.linalg import SuperLU, splu
 from dms.program import Numbers, Program
 from feeders.table import Array
 
-CONTROLS = ("p_curtail", "peak")
-"""Variables that a power flow holds fixed."""
-LIMIT_ROWS = ("v_band", "i_limit", "peak_above")
-"""Rows that a power flow ignores."""
 ROUNDS = 60
 
 
@@ -33,16 +29,12 @@ class PowerFlowPoint:
 
 
 class PowerFlow:
-    """Splits a programme into states and controls and solves F(states, controls) = 0.
+    """Splits a programme into states and controls and solves F(states, controls) = 0."""
 
-    added  blocks of variables and rows that are no part of the circuit and are left alone
-    """
-
-    def __init__(self, program: Program, added: tuple[str, ...] = ()) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self._controls, self._ignored = (*CONTROLS, *added), (*LIMIT_ROWS, *added)
-        self.states = _indices(program.variables, program.n, without=self._controls)
-        self.rows = _indices(program.rows, program.m, without=self._ignored)
+        self.states = program.columns("state", "drawn")
+        self.rows = program.row_indices("law", "power")
         if len(self.states) != len(self.rows):
             raise ValueError(f"{len(self.rows)} state equations for {len(self.states)} states")
         self._no_load = self._find_no_load()
@@ -52,9 +44,12 @@ class PowerFlow:
     ) -> PowerFlowPoint:
         """States at a curtailment (n_units,) per unit, from the circuit without injections.
 
+        Other controls stand where `numbers` has them: at x0, inside their bounds.
         tolerance  largest residual of an equality row, per unit
         """
         x = self._no_load.copy()
+        fixed = self.program.columns("control", "given")
+        x[fixed] = np.clip(numbers.x0[fixed], numbers.x_lo[fixed], numbers.x_hi[fixed])
         if "p_curtail" in self.program.variables:
             x[self.program.variables["p_curtail"].span] = curtail
         goal = numbers.row_lo[self.rows]
@@ -81,21 +76,10 @@ class PowerFlow:
         return self.program.jacobian_matrix(x)[self.rows][:, self.states].tocsc()
 
     def _find_no_load(self) -> Array:
-        """Voltages and currents with every device current zero: one linear solve."""
+        """Voltages and currents while nothing is drawn or fed in: one linear solve."""
         p = self.program
-        power_rows = ("p_load", "q_load", "p_prosumer", "q_prosumer")
-        device_currents = tuple(f"i_{d}_{part}" for d in ("load", "prosumer") for part in ("re", "im"))
-        rows = _indices(p.rows, p.m, without=self._ignored + power_rows)
-        cols = _indices(p.variables, p.n, without=self._controls + device_currents)
+        rows, cols = p.row_indices("law"), p.columns("state")
         x = p.numbers.x0.copy()
         jacobian = p.jacobian_matrix(x)[rows][:, cols].tocsc()
         x[cols] = splu(jacobian).solve(p.numbers.row_lo[rows])
         return x
-
-
-def _indices(blocks: dict, size: int, *, without: tuple[str, ...]) -> Array:
-    keep = np.ones(size, dtype=bool)
-    for name in without:
-        if name in blocks:
-            keep[blocks[name].span] = False
-    return np.flatnonzero(keep)

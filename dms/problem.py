@@ -46,13 +46,35 @@ class DmsProblem:
     program: Program
     added: tuple[str, ...] = ()
 
-    def at(self, request: DmsRequest, values: LimitValues | None = None) -> Numbers:
-        """Numbers of one tick: bounds from the request and the limits in force."""
+    def at(self, request: DmsRequest, values: LimitValues | None = None, v: Array | None = None) -> Numbers:
+        """Numbers of one tick: bounds from the request and the limits in force.
+
+        v  (n_nodes + 1,) complex volt at which the regimes of loads are read; None: inside every band
+        """
         numbers = self.program.numbers.copy()
         for device in devices.in_feeder(self.feeder):
-            device.set_numbers(self.feeder, self.program, request, numbers)
+            device.set_numbers(self.feeder, self.program, request, numbers, v)
         set_limit_numbers(self.program, self.values, values or self.values, numbers)
         return numbers
+
+    def voltages_v(self, x: Array) -> Array:
+        """Complex voltages (n_nodes + 1,) at a point of the programme, volt, earth first."""
+        blocks, base = self.program.variables, self.feeder.v_base_v
+        v = np.zeros(len(base), dtype=complex)
+        v[1:] = (x[blocks["v_re"].span] + 1j * x[blocks["v_im"].span]) * base[1:]
+        return v
+
+    def law_gap(self, x: Array, one: Numbers, other: Numbers) -> float:
+        """Largest difference of a load's or injection's power at x between two sets of numbers, per unit."""
+        given, rows = self.program.columns("given"), self.program.row_indices("power")
+        if not len(given):
+            return 0.0
+        gaps = []
+        for numbers in (one, other):
+            x = x.copy()
+            x[given] = numbers.x_lo[given]
+            gaps.append(self.program.constraints(x)[rows] - numbers.row_lo[rows])
+        return float(np.abs(gaps[0] - gaps[1]).max(initial=0.0))
 
     def request(self, p_export_kw: Array, **given: Array) -> DmsRequest:
         """A tick's request with this problem's curtailment units; see `DmsRequest.of`."""
@@ -66,7 +88,7 @@ class DmsProblem:
     @cached_property
     def power_flow(self) -> PowerFlow:
         """Newton power flow on the programme's own equality rows, for start points."""
-        return PowerFlow(self.program, self.added)
+        return PowerFlow(self.program)
 
 
 def compile(
@@ -86,7 +108,7 @@ def compile(
             ValueError  a weight that is not positive, weights more than 1e4 apart (no optimiser serves
                         both ends), or no connection in the feeder
             FeederError the feeder has errors, all of them named
-            UnsupportedError  an element or load model that has no law here yet
+            UnsupportedError  an element that has no law here yet
     """
     if norm not in NORMS:
         raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")

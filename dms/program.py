@@ -1,7 +1,8 @@
 """`Program`: a sparse quadratically constrained programme with exact derivatives.
 
     minimise    g.x + sum_k w_k x[a_k] x[b_k]
-    subject to  row_lo <= A x + sum_k q_k x[i_k] x[j_k] <= row_hi      x_lo <= x <= x_hi
+    subject to  row_lo <= A x + sum_k q_k x[i_k] x[j_k] + sum_k c_k x[l_k]^e_k <= row_hi
+                x_lo <= x <= x_hi
 
 With currents kept as variables every law of the three-phase IV model is of this form
 (Ohm and Kirchhoff linear; power, |v|^2 and |i|^2 products of two variables), so these are the
@@ -9,19 +10,32 @@ only derivatives of the optimisation. They are linear maps, fixed once per struc
 
     Jacobian values = j0 + J1 x          Hessian values = sigma h0 + H1 lambda
 
+The one thing that is not quadratic, a load that goes with a power of its voltage, is the last sum;
+its derivatives c e x^(e-1) and c e (e-1) x^(e-2) are added on top.
+
 *Structure* (this object) is read-only. What a tick changes is in `Numbers`: bounds and start.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
-from dms.phasor import Products, Terms
+from dms.phasor import Powers, Products, Terms
 from feeders.table import Array
+
+SMALLEST_BASE = 1e-3
+"""A power x^e is not asked for below this x, per unit."""
+
+VariableRole = Literal["state", "drawn", "control", "given"]
+"""Found by the laws (`drawn`: zero or idle while no power is drawn or fed in), decided, or a figure of the
+tick (both bounds are the figure)."""
+RowRole = Literal["law", "power", "limit"]
+"""A law of the circuit, the law of one of the `drawn` variables, or a limit."""
+Role = VariableRole | RowRole
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class Block:
     name: str
     start: int
     label: Array
+    role: Role
 
     @property
     def stop(self) -> int:
@@ -69,7 +84,7 @@ class Program:
 
     n, m              variables, rows
     cost_linear       (n,)            cost_products  row index unused
-    linear, products  terms of the rows
+    linear, products, powers  terms of the rows
     variables, rows   named blocks in order
     """
 
@@ -79,6 +94,7 @@ class Program:
     cost_products: Products
     linear: Terms
     products: Products
+    powers: Powers
     variables: dict[str, Block]
     rows: dict[str, Block]
     numbers: Numbers
@@ -88,7 +104,7 @@ class Program:
         self._compile_rows()
         self._compile_jacobian()
         self._compile_hessian()
-        parts = (self.linear, self.products, self.cost_products, self.numbers)
+        parts = (self.linear, self.products, self.powers, self.cost_products, self.numbers)
         held = [self.cost_linear, *(a for part in parts for a in vars(part).values())]
         for value in self._maps.values():
             sparse = isinstance(value, sp.csr_matrix)
@@ -108,9 +124,12 @@ class Program:
         return self.cost_linear + self._maps["cost_hessian"] @ x
 
     def constraints(self, x: Array) -> Array:
-        """A x + sum q x_i x_j, (m,)."""
-        q = self.products
-        return self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
+        """A x + sum q x_i x_j + sum c x_l^e, (m,)."""
+        q, power = self.products, self.powers
+        values: Array = self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
+        if len(power.row):
+            np.add.at(values, power.row, power.coef * _positive(x[power.col]) ** power.exponent)
+        return values
 
     # Jacobian -----------------------------------------------------------------------------
 
@@ -120,8 +139,13 @@ class Program:
         return self._maps["jac_row"], self._maps["jac_col"]
 
     def jacobian(self, x: Array) -> Array:
-        """Values on `jacobian_structure`: j0 + J1 x."""
-        return self._maps["j0"] + self._maps["j1"] @ x
+        """Values on `jacobian_structure`: j0 + J1 x + c e x^(e-1)."""
+        values: Array = self._maps["j0"] + self._maps["j1"] @ x
+        if len(self.powers.row):
+            p = self.powers
+            slope = p.coef * p.exponent * _positive(x[p.col]) ** (p.exponent - 1)
+            np.add.at(values, self._maps["jac_power"], slope)
+        return values
 
     def jacobian_matrix(self, x: Array) -> sp.csr_matrix:
         """The Jacobian at x as a sparse matrix, (m, n)."""
@@ -134,9 +158,14 @@ class Program:
         """Rows and columns of the lower triangle's fixed pattern."""
         return self._maps["hess_row"], self._maps["hess_col"]
 
-    def hessian(self, multipliers: Array, sigma: float) -> Array:
-        """Values on `hessian_structure`: sigma h0 + H1 lambda (the same at every x)."""
-        return sigma * self._maps["h0"] + self._maps["h1"] @ multipliers
+    def hessian(self, x: Array, multipliers: Array, sigma: float) -> Array:
+        """Values on `hessian_structure`: sigma h0 + H1 lambda + lambda c e (e-1) x^(e-2)."""
+        values: Array = sigma * self._maps["h0"] + self._maps["h1"] @ multipliers
+        if len(self.powers.row):
+            p = self.powers
+            bend = p.coef * p.exponent * (p.exponent - 1) * _positive(x[p.col]) ** (p.exponent - 2)
+            np.add.at(values, self._maps["hess_power"], multipliers[p.row] * bend)
+        return values
 
     # Compilation ----------------------------------------------------------------------------
 
@@ -148,13 +177,14 @@ class Program:
 
     def _compile_jacobian(self) -> None:
         """d(q x_i x_j) = q x_j dx_i + q x_i dx_j."""
-        lin, q = self.linear, self.products
-        row = np.concatenate([lin.row, q.row, q.row])
-        col = np.concatenate([lin.col, q.i, q.j])
+        lin, q, power = self.linear, self.products, self.powers
+        row = np.concatenate([lin.row, power.row, q.row, q.row])
+        col = np.concatenate([lin.col, power.col, q.i, q.j])
         keys, place = np.unique(row.astype(np.int64) * self.n + col, return_inverse=True)
-        n_lin = len(lin.row)
+        n_lin, n_all = len(lin.row), len(lin.row) + len(power.row)
         j0 = np.bincount(place[:n_lin], weights=lin.coef, minlength=len(keys))
-        entry, source = place[n_lin:], np.concatenate([q.j, q.i])
+        self._maps["jac_power"] = place[n_lin:n_all]
+        entry, source = place[n_all:], np.concatenate([q.j, q.i])
         weight = np.concatenate([q.coef, q.coef])
         self._maps["j0"] = j0
         self._maps["j1"] = sp.csr_matrix((weight, (entry, source)), shape=(len(keys), self.n))
@@ -162,12 +192,14 @@ class Program:
 
     def _compile_hessian(self) -> None:
         """Lower triangle of sum_k coef_k (e_i e_j' + e_j e_i'); a square contributes 2 coef."""
-        c, q = self.cost_products, self.products
+        c, q, power = self.cost_products, self.products, self.powers
         i = np.concatenate([c.i, q.i])
         j = np.concatenate([c.j, q.j])
         weight = np.concatenate([c.coef, q.coef]) * np.where(i == j, 2.0, 1.0)
         key = np.maximum(i, j).astype(np.int64) * self.n + np.minimum(i, j)
-        keys, place = np.unique(key, return_inverse=True)
+        diagonal = power.col.astype(np.int64) * (self.n + 1)
+        keys, place = np.unique(np.concatenate([key, diagonal]), return_inverse=True)
+        self._maps["hess_power"], place = place[len(key) :], place[: len(key)]
         n_c = len(c.i)
         self._maps["h0"] = np.bincount(place[:n_c], weights=weight[:n_c], minlength=len(keys))
         shape = (len(keys), self.m)
@@ -188,3 +220,21 @@ class Program:
     def row_names(self) -> list[str]:
         """Name of every row, `block[label]`."""
         return [f"{b.name}[{label}]" for b in self.rows.values() for label in b.label]
+
+    def columns(self, *roles: Role) -> Array:
+        """Indices of the variables with these roles, ascending."""
+        return _indices(self.variables, roles)
+
+    def row_indices(self, *roles: Role) -> Array:
+        """Indices of the rows with these roles, ascending."""
+        return _indices(self.rows, roles)
+
+
+def _indices(blocks: dict[str, Block], roles: tuple[Role, ...]) -> Array:
+    found = [block.index for block in blocks.values() if block.role in roles]
+    return np.concatenate(found) if found else np.zeros(0, dtype=int)
+
+
+def _positive(x: Array) -> Array:
+    """The base of a power: a voltage magnitude, kept off zero where a trial step leaves its bound."""
+    return np.maximum(x, SMALLEST_BASE)

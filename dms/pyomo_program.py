@@ -11,26 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dms.phasor import Products, Terms
-from dms.program import Block, Numbers, Program
+from dms.phasor import Powers, Products, Terms
+from dms.program import SMALLEST_BASE, Block, Numbers, Program
 
 if TYPE_CHECKING:
     import pyomo.environ as pyo
 
 
-def to_program(model: pyo.ConcreteModel) -> Program:
-    """Read a Pyomo model with linear and quadratic expressions into a `Program`.
+def to_program(model: pyo.ConcreteModel, like: Program | None = None) -> Program:
+    """Read a Pyomo model with linear and quadratic expressions, and powers x^e, into a `Program`.
 
-    Raises  ValueError  a nonlinear or integer part, named
+    like    a programme whose roles the blocks of the same names take; any other block is a control or
+            a limit, so that a power flow leaves it alone
+    Raises  ValueError  another nonlinear part, or an integer one, named
     """
     import pyomo.environ as pyo
     from pyomo.repn import generate_standard_repn
 
+    known = {b.name: b.role for b in (*like.variables.values(), *like.rows.values())} if like else {}
     variables: dict[str, Block] = {}
     number: dict[int, int] = {}
     bounds: list[tuple[float, float, float]] = []
     for var in model.component_objects(pyo.Var, active=True):
-        variables[var.name] = Block(var.name, len(bounds), _labels(var))
+        variables[var.name] = Block(var.name, len(bounds), _labels(var), known.get(var.name, "control"))
         for data in var.values():
             if not data.is_continuous():
                 raise ValueError(f"{data.name} is not continuous")
@@ -39,12 +42,14 @@ def to_program(model: pyo.ConcreteModel) -> Program:
     rows: dict[str, Block] = {}
     linear: list[tuple[int, int, float]] = []
     products: list[tuple[int, int, int, float]] = []
+    powers: list[tuple[int, int, float, float]] = []
     row_bounds: list[tuple[float, float]] = []
     for con in model.component_objects(pyo.Constraint, active=True):
-        rows[con.name] = Block(con.name, len(row_bounds), _labels(con))
+        rows[con.name] = Block(con.name, len(row_bounds), _labels(con), known.get(con.name, "limit"))
         for data in con.values():
             repn = generate_standard_repn(data.body, quadratic=True)
-            constant = _collect(repn, data.name, number, len(row_bounds), linear, products)
+            powers += _powers(repn.nonlinear_expr, data.name, number, len(row_bounds))
+            constant = _collect(repn, number, len(row_bounds), linear, products)
             low, high = _bound(pyo.value(data.lower), -np.inf), _bound(pyo.value(data.upper), np.inf)
             row_bounds.append((low - constant, high - constant))
     cost_linear, cost_products = np.zeros(len(bounds)), Products(*_columns([], 4))
@@ -52,7 +57,9 @@ def to_program(model: pyo.ConcreteModel) -> Program:
         repn = generate_standard_repn(objective.expr, quadratic=True)
         cost_terms: list[tuple[int, int, float]] = []
         cost_pairs: list[tuple[int, int, int, float]] = []
-        _collect(repn, objective.name, number, 0, cost_terms, cost_pairs)
+        if repn.nonlinear_expr is not None:
+            raise ValueError(f"{objective.name} is not linear or quadratic")
+        _collect(repn, number, 0, cost_terms, cost_pairs)
         for _, col, coef in cost_terms:
             cost_linear[col] += coef
         cost_products = Products(*_columns(cost_pairs, 4))
@@ -65,22 +72,50 @@ def to_program(model: pyo.ConcreteModel) -> Program:
         cost_products=cost_products,
         linear=Terms(*_columns(linear, 3)),
         products=Products(*_columns(products, 4)),
+        powers=Powers(*_columns(powers, 4, reals=2)),
         variables=variables,
         rows=rows,
         numbers=Numbers(x_lo, x_hi, row_lo, row_hi, x0),
     )
 
 
+def _powers(expr: Any, name: str, number: dict[int, int], row: int) -> list[tuple[int, int, float, float]]:
+    """Sum of c x^e, x bounded away from zero, as (row, variable, c, e).
+
+    Raises  ValueError  the expression is something else
+    """
+    import pyomo.environ as pyo
+    from pyomo.core.expr import MonomialTermExpression, NegationExpression, PowExpression, ProductExpression
+    from pyomo.core.expr.numeric_expr import SumExpression
+
+    def walk(e: Any, factor: float) -> list[tuple[int, int, float, float]]:
+        if isinstance(e, SumExpression):
+            return [term for arg in e.args for term in walk(arg, factor)]
+        if isinstance(e, NegationExpression):
+            return walk(e.args[0], -factor)
+        power = isinstance(e, PowExpression) and id(e.args[0]) in number and not _free(e.args[1])
+        if power and _bound(e.args[0].lb, -np.inf) >= SMALLEST_BASE:
+            return [(row, number[id(e.args[0])], factor, float(pyo.value(e.args[1])))]
+        product = isinstance(e, ProductExpression | MonomialTermExpression)
+        if product and not _free(e.args[0]):
+            return walk(e.args[1], factor * float(pyo.value(e.args[0])))
+        raise ValueError(f"{name} is not a sum of linear terms, products of two variables and powers")
+
+    return [] if expr is None else walk(expr, 1.0)
+
+
+def _free(expr: Any) -> bool:
+    """True where an expression holds a variable."""
+    return not (isinstance(expr, int | float) or expr.is_constant() or expr.is_fixed())
+
+
 def _collect(
     repn: Any,
-    name: str,
     number: dict[int, int],
     row: int,
     linear: list[tuple[int, int, float]],
     products: list[tuple[int, int, int, float]],
 ) -> float:
-    if repn.nonlinear_expr is not None:
-        raise ValueError(f"{name} is not linear or quadratic")
     linear += [
         (row, number[id(v)], float(c)) for v, c in zip(repn.linear_vars, repn.linear_coefs, strict=True)
     ]
@@ -99,16 +134,17 @@ def _bound(value: float | None, default: float) -> float:
     return default if value is None else float(value)
 
 
-def _columns(rows: list[Any], width: int) -> list[Any]:
+def _columns(rows: list[Any], width: int, reals: int = 1) -> list[Any]:
     columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    kinds = [int] * (width - 1) + [float]
+    kinds = [int] * (width - reals) + [float] * reals
     return [np.array(c, dtype=t) for c, t in zip(columns, kinds, strict=True)]
 
 
 def coefficients(program: Program) -> dict[tuple[str, ...], float]:
     """Every coefficient and bound of a programme under its names, for comparing two of them.
 
-    Keys: (row, variable), (row, variable, variable) sorted, ("cost", ...), ("row_lo", row), ...
+    Keys: (row, variable), (row, variable, variable) sorted, (row, variable, exponent), ("cost", ...),
+    ("row_lo", row), ...
     """
     x, r = program.variable_names(), program.row_names()
     found: dict[tuple[str, ...], float] = defaultdict(float)
@@ -117,6 +153,9 @@ def coefficients(program: Program) -> dict[tuple[str, ...], float]:
     for rows, q in (([*r], program.products), (["cost"] * program.m, program.cost_products)):
         for row, i, j, coef in zip(q.row, q.i, q.j, q.coef, strict=True):
             found[(rows[row], *sorted((x[i], x[j])))] += float(coef)
+    power = program.powers
+    for row, col, coef, e in zip(power.row, power.col, power.coef, power.exponent, strict=True):
+        found[r[row], x[col], f"^{e!r}"] += float(coef)
     for col in np.flatnonzero(program.cost_linear):
         found["cost", x[col]] += float(program.cost_linear[col])
     n = program.numbers

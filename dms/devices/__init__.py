@@ -12,6 +12,7 @@ from dms.builder import Builder
 from dms.devices import (
     admittance,
     capacitor,
+    generator,
     line,
     load,
     prosumer,
@@ -25,6 +26,7 @@ from dms.request import DmsRequest
 from feeders import (
     Connections,
     Feeder,
+    Generators,
     Lines,
     Loads,
     Sources,
@@ -35,7 +37,7 @@ from feeders import (
     Windings,
 )
 from feeders.elements import Admittances, Capacitors, Reactors, Regulators
-from feeders.elements.loads import voltage_dependent
+from feeders.table import Array
 
 
 class Device(Protocol):
@@ -44,8 +46,18 @@ class Device(Protocol):
     def build(self, feeder: Feeder, b: Builder) -> None:
         """State the law: variables, rows, and currents posted to Kirchhoff's law."""
 
-    def set_numbers(self, feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
-        """Write the tick's figures into the bounds."""
+    def set_numbers(
+        self,
+        feeder: Feeder,
+        program: Program,
+        request: DmsRequest,
+        numbers: Numbers,
+        v: Array | None = None,
+    ) -> None:
+        """Write the tick's figures into the bounds.
+
+        v  (n_nodes + 1,) complex volt at which the regimes of loads are read; None: inside every band
+        """
 
 
 DEVICES: dict[type[Table], Device] = {
@@ -57,6 +69,7 @@ DEVICES: dict[type[Table], Device] = {
     Reactors: reactor,
     Admittances: admittance,
     Loads: load,
+    Generators: generator,
     Connections: prosumer,
 }
 
@@ -72,15 +85,12 @@ class UnsupportedError(NotImplementedError):
 def check_supported(feeder: Feeder) -> None:
     """Every element of the feeder has a law here.
 
-    Raises  UnsupportedError  naming the tables and load models that have none
+    Raises  UnsupportedError  naming the tables that have none
     """
     tables = [k.__name__ for k, t in feeder.tables.items() if len(t) and k not in DEVICES and k not in PARTS]
-    loads = feeder[Loads]
-    # Constant power with a band is constant power inside it; outside, the certificate refuses.
-    models = sorted({str(m) for m in loads.model[voltage_dependent(loads)]} - {"constant_power"})
-    if tables or models:
-        laws = [*(f"table {name}" for name in tables), *(f"voltage-dependent load ({m})" for m in models)]
-        raise UnsupportedError(f"feeder {feeder.name}: the optimisation has no law yet for {', '.join(laws)}")
+    if tables:
+        laws = ", ".join(f"table {name}" for name in tables)
+        raise UnsupportedError(f"feeder {feeder.name}: the optimisation has no law yet for {laws}")
 
 
 def in_feeder(feeder: Feeder) -> list[Device]:

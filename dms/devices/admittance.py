@@ -7,6 +7,7 @@ from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import Feeder
 from feeders.elements import Admittances
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -18,5 +19,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.inject(t.to_node, -b.voltage(t.of_node).times(t.y_s))
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Nothing of a fixed admittance changes from tick to tick."""

@@ -8,6 +8,7 @@ from dms.request import DmsRequest
 from feeders import Feeder
 from feeders.elements import Capacitors
 from feeders.elements.capacitors import step_s
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -21,5 +22,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.inject(t.pair[:, 1], current)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Steps are fixed; nothing changes from tick to tick."""

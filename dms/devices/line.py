@@ -9,6 +9,7 @@ from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import Feeder, Lines
 from feeders.elements import lines
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -40,5 +41,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.monitor("line", row, slot + 4, into_to)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Nothing of a line changes from tick to tick; ratings are set with the limits."""

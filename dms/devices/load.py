@@ -1,34 +1,121 @@
-"""Load: constant power between two nodes."""
+"""Load: power drawn between two nodes, constant or by a law of the voltage across them."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from dms.builder import Builder
+from dms.devices.voltage_law import Law, add_power, fold, set_power
 from dms.program import Numbers, Program
 from dms.request import DmsRequest
-from dms.scaling import KW_PER_PU
 from feeders import EARTH, Feeder, Loads
+from feeders.elements.loads import per_unit, voltage_dependent
+from feeders.table import Array
+
+ONE, LINEAR, SQUARE, POWER = np.eye(4)
+"""The four terms 1, w, w^2, w^k."""
 
 
 def build(feeder: Feeder, b: Builder) -> None:
-    """Constant power, wye or delta alike.
+    """Power of every load, wye or delta alike, by the law of its model (`dms.devices.voltage_law`).
 
-    Re(u conj(i)) = P_load,  Im(u conj(i)) = Q_load      (2g), (2h), rows `p_load`, `q_load`
+    Re(u conj(i)) = P(|u|),  Im(u conj(i)) = Q(|u|)      (2g), (2h), rows `p_load`, `q_load`
 
     u = v_a - v_b volt     i ampere from a through the load to b
-
-    A load with a voltage band is taken to be inside it. Where a solution leaves the band, the
-    certificate's power flow, which knows the load's whole law, disagrees and refuses it.
     """
     t = feeder[Loads]
     base = t.pair.max(axis=1)
-    i = b.add_currents("i_load", t.name, base, base > EARTH)
-    b.add_power("load", t.name, b.across(t.pair), i)
+    i = b.add_currents("i_load", t.name, base, base > EARTH, "drawn")
+    add_power(
+        b,
+        "load",
+        t.name,
+        b.across(t.pair),
+        i,
+        v_nom_v=t.v_nom_kv * 1e3,
+        exponents=_exponents(t),
+        follows=_follows(t),
+    )
     b.inject(t.pair[:, 0], -i)
     b.inject(t.pair[:, 1], i)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
-    """The tick's consumption, kW and kvar."""
-    for rows, value in (("p_load", request.p_load_kw), ("q_load", request.q_load_kvar)):
-        span = program.rows[rows].span
-        numbers.row_lo[span] = numbers.row_hi[span] = value / KW_PER_PU
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
+    """The tick's consumption, kW and kvar, each load in the regime that the voltages v put it in."""
+    t = feeder[Loads]
+    w = np.ones(len(t)) if v is None else per_unit(t.v_nom_kv, v[t.pair[:, 0]] - v[t.pair[:, 1]])
+    law = regime_law(t, w, always_inside=v is None)
+    law = law.where(_follows(t), law.at_rated())
+    set_power(program, numbers, "load", law, request.p_load_kw, request.q_load_kvar)
+
+
+def _follows(t: Loads) -> Array:
+    """Loads whose power moves with the voltage; one without a rated voltage draws what it is rated for."""
+    rated = np.isfinite(t.v_nom_kv) & (t.v_nom_kv > 0)
+    return np.asarray(voltage_dependent(t) & rated)
+
+
+def _exponents(t: Loads) -> Array:
+    """Exponents k_p and k_q, (n, 2); zero for every model but cvr."""
+    return np.where((t.model == "cvr")[:, None], np.stack([t.cvr_p, t.cvr_q], axis=1), 0.0)
+
+
+def regime_law(t: Loads, w: Array, *, always_inside: bool = False) -> Law:
+    """Law of every load in the regime that w = |u| / v_nom (n,) falls in: low, below, inside, above.
+
+    Below and above its band a load is an impedance (for the constant-current part of a load with
+    other ends); the rules are those of `feeders.elements.loads.power_va`, written as coefficients.
+    """
+    outside, as_power, as_current = _outside(t, w)
+    if always_inside:
+        outside = {name: np.zeros(len(t), dtype=bool) for name in outside}
+    low, out = outside["low"], outside["low"] | outside["below"] | outside["above"]
+    power = np.where(out[:, None], as_power, ONE)
+    current = np.where(out[:, None], as_current, LINEAR)
+    p, q = power.copy(), power.copy()
+    floor = np.where(t.v_min_pu == 0, 1.0, t.v_min_pu)[:, None]
+    step = np.where(low[:, None], SQUARE, np.where(outside["below"][:, None], SQUARE / floor**2, power))
+    raised = np.where(out[:, None], power, POWER)
+    models = {
+        "constant_impedance": (SQUARE, SQUARE),
+        "constant_current": (current, current),
+        "cvr": (raised, raised),
+        "zip": tuple(_mixed(t.zip[:, part], t, w, low, power, current) for part in (slice(3), slice(3, 6))),
+        "fixed_q": (step, np.where(out[:, None], SQUARE, ONE)),
+        "fixed_x": (step, SQUARE),
+    }
+    for model, (in_p, in_q) in models.items():
+        here = t.model == model
+        p[here] = np.broadcast_to(in_p, p.shape)[here]
+        q[here] = np.broadcast_to(in_q, q.shape)[here]
+    k_p, k_q = _exponents(t).T
+    return Law(fold(p, k_p), fold(q, k_q))
+
+
+def _outside(t: Loads, w: Array) -> tuple[dict[str, Array], Array, Array]:
+    """Masks of the three regimes outside the band, and the law of constant power and current there."""
+    low = w <= t.v_low_pu
+    below = ~low & (w <= t.v_min_pu)
+    above = ~low & ~below & (w > t.v_max_pu)
+    top = np.where(np.isfinite(t.v_max_pu) & (t.v_max_pu > 0), t.v_max_pu, 1.0)
+    rise = np.where(t.v_min_pu > t.v_low_pu, t.v_min_pu - t.v_low_pu, 1.0)
+
+    def law(end: Array, over: Array) -> Array:
+        """(v_low + slope (w - v_low)) w below, w^2 / over above, w^2 when low."""
+        slope = (end - t.v_low_pu) / rise
+        between = slope[:, None] * SQUARE + (t.v_low_pu * (1 - slope))[:, None] * LINEAR
+        high = SQUARE / over[:, None]
+        return np.where(low[:, None], SQUARE, np.where(below[:, None], between, high))
+
+    inverse = 1 / np.where(t.v_min_pu == 0, 1.0, t.v_min_pu)
+    masks = {"low": low, "below": below, "above": above}
+    return masks, law(inverse, top**2), law(np.ones(len(t)), top)
+
+
+def _mixed(shares: Array, t: Loads, w: Array, low: Array, power: Array, current: Array) -> Array:
+    """z_Z w^2 + z_I (current) + z_P (power), times the drop-out where it stands at w."""
+    drop = np.where(t.v_cutoff_pu > 0, 0.5 * (1 + np.tanh(500 * (w - t.v_cutoff_pu))), 1.0)
+    law = shares[:, :1] * SQUARE + shares[:, 1:2] * current + shares[:, 2:] * power
+    return np.where(low[:, None], SQUARE, law * drop[:, None])

@@ -10,6 +10,7 @@ from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from feeders import EARTH, Connections, Feeder
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -25,15 +26,17 @@ def build(feeder: Feeder, b: Builder) -> None:
     units = b.units
     label = units.connection_label
     base = t.pair.max(axis=1)
-    i = b.add_currents("i_prosumer", label, base, base > EARTH)
-    curtail = b.add_variables("p_curtail", units.name, lo=0.0)
+    i = b.add_currents("i_prosumer", label, base, base > EARTH, "drawn")
+    curtail = b.add_variables("p_curtail", units.name, lo=0.0, role="control")
     held_back = Terms(np.arange(len(t)), curtail.start + units.of_connection, units.share)
     b.add_power("prosumer", label, b.across(t.pair), i, extra_p=held_back)
     b.inject(t.pair[:, 0], i)
     b.inject(t.pair[:, 1], -i)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """The tick's export request, import and reactive power; (2i) bounds the curtailment."""
     p, q = program.rows["p_prosumer"].span, program.rows["q_prosumer"].span
     numbers.row_lo[p] = numbers.row_hi[p] = (request.p_export_kw - request.p_import_kw) / KW_PER_PU

@@ -7,6 +7,7 @@ from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import Feeder
 from feeders.elements import Reactors
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -20,5 +21,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.inject(t.pair[:, 1], current)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Nothing of a reactor changes from tick to tick."""

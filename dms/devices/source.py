@@ -8,6 +8,7 @@ from dms.builder import Builder
 from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import ABSENT, Feeder, Sources
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -33,5 +34,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.inject(node, i)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Nothing of a source changes from tick to tick."""

@@ -9,6 +9,7 @@ from dms.program import Numbers, Program
 from dms.request import DmsRequest
 from feeders import Feeder, Switches
 from feeders.elements import switches
+from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -37,5 +38,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     b.monitor("switch", row, slot + 4, into_to)
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Nothing of a switch changes from tick to tick."""

@@ -87,5 +87,7 @@ def _post_coil(b: Builder, pair: Array, current: Phasor, float_s: Array) -> None
         b.inject(node, current.times(sign) - b.voltage(node).times(float_s))
 
 
-def set_numbers(feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers) -> None:
+def set_numbers(
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+) -> None:
     """Taps are fixed; nothing changes from tick to tick."""

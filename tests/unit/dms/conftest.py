@@ -20,7 +20,7 @@ from feeders import (
     WindingPairs,
     Windings,
 )
-from feeders.elements import Admittances, Capacitors, Reactors
+from feeders.elements import Admittances, Capacitors, Generators, Reactors
 from feeders.elements.sources import balanced_emf_v
 from feeders.elements.transformers import delta_pairs, wye_pairs
 from feeders.library.parts import add_transformer, float_s, padded, source_ohm
@@ -61,6 +61,34 @@ def _line(
         i_max_a=np.where(here, i_max_a, np.nan),
         length_m=1e3 * km,
     )
+
+
+def _add_followers(draft: Draft, e: Sequence[int], far: Sequence[int]) -> None:
+    """A load of every model that follows the voltage, and generators of each, in and out of their band."""
+    band = {"v_low_pu": 0.5, "v_min_pu": 0.95, "v_max_pu": 1.05}
+    high, low = ((e[1], e[2]), 4.16), ((far[1], far[3]), 0.48 / sqrt(3))
+    for model, (pair, v_nom_kv), more in (
+        ("constant_power", low, {**band, "v_max_pu": 0.96}),
+        ("constant_power", high, {**band, "v_min_pu": 1.04}),
+        ("constant_impedance", low, {}),
+        ("constant_current", low, band),
+        ("constant_current", high, {**band, "v_min_pu": 1.06, "v_max_pu": 1.1}),
+        ("cvr", low, {**band, "cvr_p": 0.8, "cvr_q": 2.7}),
+        ("cvr", high, {**band, "cvr_p": 2.0, "cvr_q": 1.4}),
+        ("zip", low, {**band, "zip": (0.5, 0.3, 0.2, 0.1, 0.7, 0.2), "v_cutoff_pu": 0.6}),
+        ("fixed_q", high, band),
+        ("fixed_x", low, band),
+    ):
+        name = f"{model} at {v_nom_kv:.2f} kV, {more.get('v_max_pu', '-')}"
+        draft.add(Loads, name=name, pair=pair, v_nom_kv=v_nom_kv, model=model, p_kw=6.0, q_kvar=2.0, **more)
+    for model, (pair, v_nom_kv), more in (
+        ("constant_power", low, {}),
+        ("constant_power", high, {"v_min_pu": 0.8, "v_max_pu": 0.9}),
+        ("constant_current", low, {"v_min_pu": 0.8, "v_max_pu": 1.2}),
+        ("constant_impedance", high, {}),
+    ):
+        row = {"unit": model, "name": f"{model} {v_nom_kv:.2f}", "pair": pair, "v_nom_kv": v_nom_kv}
+        draft.add(Generators, **row, model=model, p_kw=5.0, q_kvar=-1.0, **more)
 
 
 def _add_shunts(draft: Draft, e: Sequence[int], lv: Sequence[int], far: Sequence[int]) -> None:
@@ -110,6 +138,7 @@ def zoo() -> Feeder:
         ("primary", (e[0], e[1]), 150.0, 60.0),
     ):
         draft.add(Loads, name=name, pair=pair, p_kw=p_kw, q_kvar=q_kvar)
+    _add_followers(draft, e, far)
     for prosumer, pair, share in (
         ("wye", (far[0], far[3]), 1.0),
         ("three", (lv[0], lv[3]), 0.5),

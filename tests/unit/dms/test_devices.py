@@ -6,7 +6,7 @@ import pytest
 from dms import DmsProblem, DmsRequest, Limits, compile
 from dms.certificate import measure, run
 from dms.devices import DEVICES, in_feeder, line, source
-from feeders import Connections, Feeder, Loads, Switches, Windings
+from feeders import Connections, Feeder, Generators, Loads, Switches, Windings
 
 AGREE_PU = 1e-9
 
@@ -35,8 +35,8 @@ def test_voltages_and_limited_currents_agree_with_the_independent_power_flow(
     """Two statements of the same physics that share no code."""
     problem = compile(feeder, limits=Limits(i_max_default_a=100.0))
     request = _request(problem, seed)
-    point = problem.power_flow.solve(problem.at(request))
     flow = run(problem.network, request)
+    point = problem.power_flow.solve(problem.at(request, v=flow.v))
     assert point.converged
     assert flow.converged
     blocks, rows = problem.program.variables, problem.program.rows
@@ -56,10 +56,10 @@ def test_a_curtailment_is_split_by_the_shares(zoo: Feeder) -> None:
     unit = problem.units.name.tolist().index("three")
     curtail_kw = np.zeros(len(problem.units.name))
     curtail_kw[unit] = 20.0
-    x = problem.power_flow.solve(problem.at(request), curtail_kw / 1e3).x
     split_kw = problem.units.split_kw(curtail_kw)
     assert split_kw.tolist() == [0.0, 10.0, 0.0, 6.0, 0.0, 4.0, 0.0]
     flow = run(problem.network, request, split_kw)
+    x = problem.power_flow.solve(problem.at(request, v=flow.v), curtail_kw / 1e3).x
     blocks = problem.program.variables
     v = x[blocks["v_re"].span] + 1j * x[blocks["v_im"].span]
     assert np.abs(v - flow.v[1:] / zoo.v_base_v[1:]).max() < AGREE_PU
@@ -74,7 +74,10 @@ def test_an_open_switch_has_no_current_and_no_row(zoo: Feeder) -> None:
 
 def test_a_tap_moves_the_voltage_as_its_ratio_says(zoo: Feeder) -> None:
     """Without any load, raising the high-voltage turns by 1 % lowers the low voltage by 1 %."""
-    idle = zoo.with_tables(zoo[Loads].replace(p_kw=np.zeros(4), q_kvar=np.zeros(4)))
+    nothing = [
+        zoo[t].replace(p_kw=np.zeros(len(zoo[t])), q_kvar=np.zeros(len(zoo[t]))) for t in (Loads, Generators)
+    ]
+    idle = zoo.with_tables(*nothing)
     tap = idle[Windings].tap.copy()
     tap[2] *= 1.01  # winding 0 of the delta-wye unit
     raised = idle.with_tables(idle[Windings].replace(tap=tap))

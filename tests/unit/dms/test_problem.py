@@ -7,6 +7,7 @@ import dms
 from dms import NORMS, Limits, compile, solve
 from feeders import Connections, Feeder, Lines, Loads, library
 from feeders.checks import FeederError
+from feeders.table import Array, Table, column
 
 
 def test_an_unknown_norm_lists_the_known_ones(street) -> None:
@@ -132,27 +133,37 @@ def test_weights_more_than_1e4_apart_are_refused(zoo: Feeder) -> None:
         dms.compile(zoo, weights={name: 1.1e4})
 
 
-def test_loads_that_follow_the_voltage_are_refused(zoo: Feeder) -> None:
-    loads = zoo[Loads]
-    resistive = loads.replace(
-        v_nom_kv=np.full(len(loads), 0.277), model=np.array(["constant_impedance"] * len(loads), dtype=object)
-    )
-    with pytest.raises(dms.UnsupportedError, match="voltage-dependent load"):
-        dms.compile(zoo.with_tables(resistive))
+class Windmills(Table):
+    """A table that no device knows."""
+
+    name: Array = column("-", dtype=str, check="unique")
 
 
-def test_a_band_around_a_load_is_kept_or_the_answer_is_no_optimum(zoo: Feeder) -> None:
-    """Inside its band a load is constant power; outside, only power flows may decide."""
+def test_an_element_without_a_law_is_refused(zoo: Feeder) -> None:
+    with pytest.raises(dms.UnsupportedError, match="table Windmills"):
+        dms.compile(zoo.with_tables(Windmills(name=np.array(["w"], dtype=object))))
+
+
+@pytest.mark.parametrize("norm", dms.NORMS)
+def test_a_load_that_leaves_its_band_is_solved_with_the_law_it_then_has(zoo: Feeder, norm: str) -> None:
+    """The same optimum as with loads that have that law to begin with."""
     plain = zoo.with_tables(zoo[Connections].take(zoo[Connections].prosumer == "wye"))
-    asked = np.array([300.0])
-    free = solve(compile(plain, limits=Limits(v_min_pu=0.5)), compile(plain).request(asked))
-    assert free.status == "curtailed"
-    loads = plain[Loads]
+    loads = plain[Loads].take(np.arange(4))
     nominal = np.array([0.277, 0.277, 0.48, 4.16])
-    for v_min_pu, status in ((0.5, "curtailed"), (1.5, "fallback")):
-        band = {"v_nom_kv": nominal, "v_min_pu": np.full(4, v_min_pu), "v_max_pu": np.full(4, 2.0)}
-        problem = compile(plain.with_tables(loads.replace(**band)), limits=Limits(v_min_pu=0.5))
-        solution = solve(problem, problem.request(asked)).raise_for_status()
-        assert solution.status == status
-        if status == "curtailed":
-            assert solution.p_adjusted_kw == pytest.approx(free.p_adjusted_kw, abs=1e-5)
+    limits = Limits(v_min_pu=0.5)
+
+    def best(**law) -> dms.DmsSolution:
+        feeder = plain.with_tables(loads.replace(v_nom_kv=nominal, **law))
+        problem = compile(feeder, limits=limits, norm=norm)
+        solution = solve(problem, problem.request(np.array([300.0]))).raise_for_status()
+        assert solution.status == "curtailed"
+        return solution
+
+    inside = best(v_min_pu=np.full(4, 0.5), v_max_pu=np.full(4, 2.0))
+    outside = best(v_min_pu=np.full(4, 0.5), v_max_pu=np.full(4, 0.6))
+    free = best()
+    models = np.array(["constant_impedance"] * 4, dtype=object)
+    impedance = best(model=models, p_kw=loads.p_kw / 0.36, q_kvar=loads.q_kvar / 0.36)
+    assert inside.p_adjusted_kw == pytest.approx(free.p_adjusted_kw, abs=1e-5)
+    assert outside.p_adjusted_kw == pytest.approx(impedance.p_adjusted_kw, abs=1e-5)
+    assert abs(outside.p_adjusted_kw - inside.p_adjusted_kw).max() > 1.0

@@ -77,7 +77,8 @@ def _unfrozen(program: Program) -> dict:
 
 
 def _rebuilt(program: Program, parts: dict) -> Program:
-    names = ("n", "m", "cost_linear", "cost_products", "linear", "products", "variables", "rows", "numbers")
+    names = ("n", "m", "cost_linear", "cost_products", "linear", "products", "powers", "variables", "rows")
+    names += ("numbers",)
     return Program(**{**{name: getattr(program, name) for name in names}, **parts})
 
 
@@ -168,9 +169,7 @@ def test_a_quadratic_constraint_with_a_variable_of_its_own_is_obeyed(zoo: Feeder
         (lambda m: m.add_component("choice", pyo.Var(domain=pyo.Binary)), "choice is not continuous"),
     ],
 )
-def test_an_addition_that_is_not_quadratic_is_refused_by_name(
-    zoo: Feeder, extend: Callable, message: str
-) -> None:
+def test_an_addition_of_another_form_is_refused_by_name(zoo: Feeder, extend: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         reference.compile(zoo, extend=extend)
 
