@@ -7,6 +7,7 @@
 
 from dms import reference
 from dms.certificate import Certificate, certify
+from dms.controls import Controls
 from dms.devices import UnsupportedError
 from dms.interior import IpoptMissingError, IpoptOptions
 from dms.ladder import solve
@@ -15,11 +16,12 @@ from dms.network import Flow, Network, UngroundedError
 from dms.norms import NORMS
 from dms.problem import DmsProblem, compile
 from dms.request import DmsRequest, Units
-from dms.solution import DmsSolution, Preexisting, Status, UncertifiedError
+from dms.solution import DmsSolution, Moves, Preexisting, Status, UncertifiedError
 
 __all__ = [
     "NORMS",
     "Certificate",
+    "Controls",
     "DmsProblem",
     "DmsRequest",
     "DmsSolution",
@@ -28,6 +30,7 @@ __all__ = [
     "IpoptOptions",
     "LimitValues",
     "Limits",
+    "Moves",
     "Network",
     "Preexisting",
     "Status",

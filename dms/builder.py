@@ -8,6 +8,7 @@ nodes with `inject`; no device is ever listed by another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from dms.request import Units
 from dms.scaling import S_BASE_VA
 from feeders import EARTH, Feeder
 from feeders.table import Array
+
+if TYPE_CHECKING:
+    from dms.controls import ControlValues
 
 
 @dataclass
@@ -36,9 +40,10 @@ class _Stack:
 class Builder:
     """Collects a `Program` for one feeder."""
 
-    def __init__(self, feeder: Feeder, units: Units) -> None:
+    def __init__(self, feeder: Feeder, units: Units, controls: ControlValues) -> None:
         self.feeder = feeder
         self.units = units
+        self.controls = controls
         self.v_base = feeder.v_base_v
         self.i_base = S_BASE_VA / self.v_base
         self._variables: dict[str, Block] = {}
@@ -97,6 +102,15 @@ class Builder:
         re = self.add_variables(f"{name}_re", label[present], role=role)
         im = self.add_variables(f"{name}_im", label[present], role=role)
         return Phasor.of(re.index, im.index, self.i_base[np.maximum(base_node, 0)], present)
+
+    def add_voltages_at(self, name: str, label: Array, base_node: Array, present: Array) -> Phasor:
+        """Further complex voltages `<name>_re`, `<name>_im`, in volt, scaled by the base at `base_node`.
+
+        label, base_node, present  (n,); absent rows get no variable and read as zero
+        """
+        re = self.add_variables(f"{name}_re", label[present])
+        im = self.add_variables(f"{name}_im", label[present])
+        return Phasor.of(re.index, im.index, self.v_base[np.maximum(base_node, 0)], present)
 
     def voltage(self, node: Array) -> Phasor:
         """Voltage to earth at nodes (n,), volt; zero at earth and where the node is absent."""

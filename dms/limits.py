@@ -102,6 +102,14 @@ class LimitValues:
             label=np.array(label, dtype=object),
         )
 
+    def held(self, v: Array, v_base_v: Array) -> Array:
+        """Voltages (n_nodes + 1,), volt, with every limited node brought to the nearer end of its band."""
+        held = v.copy()
+        size = np.abs(v[self.node]) / v_base_v[self.node]
+        inside = np.clip(size, self.v_min_pu, self.v_max_pu)
+        held[self.node] *= np.where(size > 0, inside / np.where(size > 0, size, 1.0), 1.0)
+        return held
+
     def relaxed(self, v_pu: Array, i_a: Array) -> LimitValues:
         """Widened so that the state (v_pu (n_v,), i_a (n_i,)) keeps every limit."""
         return replace(

@@ -106,6 +106,11 @@ class Phasor:
         by_row = np.broadcast_to(factor, (self.n,))
         return Phasor(self.n, self.row, self.col, self.coef * by_row[self.row])
 
+    def keep(self, rows: Array) -> Phasor:
+        """The rows of a mask (n,); the others are zero."""
+        here = rows[self.row]
+        return Phasor(self.n, self.row[here], self.col[here], self.coef[here])
+
     def take(self, rows: Array) -> Phasor:
         """The given rows (index or mask), renumbered from 0."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows

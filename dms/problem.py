@@ -14,12 +14,14 @@ import numpy as np
 
 from dms import devices
 from dms.builder import Builder
+from dms.controls import Controls, ControlValues, add_positions, set_position_numbers
 from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
 from dms.network import Network
-from dms.norms import NORMS
+from dms.norms import NORMS, degree
 from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
 from dms.request import CurtailUnit, DmsRequest, Units
+from dms.scaling import KW_PER_PU
 from feeders import Connections, Feeder
 from feeders.checks import require_ok
 from feeders.table import Array
@@ -34,6 +36,7 @@ class DmsProblem:
 
     weights  (n_units,)  w of the norm, > 0
     values   limits as compiled, before any pre-existing violation is taken into account
+    controls taps and capacitor steps that may be moved
     added    blocks of variables and rows that a user added to the text (`dms.reference.compile`)
     """
 
@@ -43,19 +46,44 @@ class DmsProblem:
     weights: Array
     units: Units
     values: LimitValues
+    controls: ControlValues
     program: Program
     added: tuple[str, ...] = ()
 
-    def at(self, request: DmsRequest, values: LimitValues | None = None, v: Array | None = None) -> Numbers:
+    def at(
+        self,
+        request: DmsRequest,
+        values: LimitValues | None = None,
+        v: Array | None = None,
+        *,
+        base: Array | None = None,
+        position: Array | None = None,
+        free: Array | bool = False,
+    ) -> Numbers:
         """Numbers of one tick: bounds from the request and the limits in force.
 
-        v  (n_nodes + 1,) complex volt at which the regimes of loads are read; None: inside every band
+        v         (n_nodes + 1,) complex volt at which the regimes of loads are read; None: in band
+        base      (n_controls,) where the controls come from; None: as the feeder has them
+        position  (n_controls,) where they are held; None: at the base
+        free      (n_controls,) bool, those that may move within a tick's reach of the base
         """
         numbers = self.program.numbers.copy()
         for device in devices.in_feeder(self.feeder):
             device.set_numbers(self.feeder, self.program, request, numbers, v)
         set_limit_numbers(self.program, self.values, values or self.values, numbers)
+        if len(self.controls):
+            base = self.controls.present(self.feeder) if base is None else base
+            position, free = base if position is None else position, np.broadcast_to(free, base.shape)
+            set_position_numbers(self.controls, self.program, base, position, free, numbers)
         return numbers
+
+    def objective(self, unit_curtail_kw: Array) -> float:
+        """(2a): the norm of a curtailment (n_units,), of MW (squared for l2)."""
+        x, blocks = np.zeros(self.program.n), self.program.variables
+        x[blocks["p_curtail"].span] = unit_curtail_kw / KW_PER_PU
+        if "peak" in blocks:
+            x[blocks["peak"].span] = (self.weights * unit_curtail_kw).max(initial=0.0) / KW_PER_PU
+        return self.program.objective(x)
 
     def voltages_v(self, x: Array) -> Array:
         """Complex voltages (n_nodes + 1,) at a point of the programme, volt, earth first."""
@@ -82,8 +110,14 @@ class DmsProblem:
 
     @cached_property
     def network(self) -> Network:
-        """The independent circuit for screens and certificates."""
+        """The independent circuit for screens and certificates, controls as the feeder has them."""
         return Network(self.feeder)
+
+    def network_at(self, position: Array) -> Network:
+        """The independent circuit with the controls at a position (n_controls,)."""
+        if np.array_equal(position, self.controls.present(self.feeder)):
+            return self.network
+        return Network(self.controls.apply(self.feeder, position))
 
     @cached_property
     def power_flow(self) -> PowerFlow:
@@ -98,15 +132,17 @@ def compile(
     limits: Limits | None = None,
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
+    controls: Controls | None = None,
 ) -> DmsProblem:
     """(2): minimise the norm of the curtailment subject to the three-phase AC model and limits.
 
     weights       by unit name (prosumer, or connection label), default 1
     curtail_unit  "prosumer": one curtailment split by the shares; "connection": one each
+    controls      taps and capacitor steps that may be moved; default none
 
-    Raises  KeyError    unknown norm, or a weight for an unknown unit
-            ValueError  a weight that is not positive, weights more than 1e4 apart (no optimiser serves
-                        both ends), or no connection in the feeder
+    Raises  KeyError    unknown norm, a weight for an unknown unit, an unknown control
+            ValueError  a control that cannot move or is named twice, a weight that is not positive,
+                        weights more than 1e4 apart (no optimiser serves both ends), or no connection
             FeederError the feeder has errors, all of them named
             UnsupportedError  an element that has no law here yet
     """
@@ -121,14 +157,17 @@ def compile(
     if not len(units.name):
         raise ValueError(f"feeder {feeder.name} has no connection, so there is nothing to curtail")
 
-    b = Builder(feeder, units)
+    moved = ControlValues.resolve(feeder, controls or Controls())
+    b = Builder(feeder, units, moved)
     b.add_voltages()
+    if len(moved):
+        add_positions(moved, b, degree(norm))  # (2k)
     for device in devices.in_feeder(feeder):
         device.build(feeder, b)
     b.close_kcl()  # (2b)-(2e)
     apply_limits(values, b)  # (2j), (2m)
     NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
-    return DmsProblem(feeder, norm, limits, w, units, values, b.finish())
+    return DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish())
 
 
 def _weights(units: Units, given: Mapping[str, float]) -> Array:

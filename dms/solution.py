@@ -51,6 +51,29 @@ class Preexisting:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """What was found about the taps and capacitor steps of a tick, objectives as `DmsProblem.objective`.
+
+    base      controls left where they were (inf where that has no certified answer)
+    relaxed   positions between whole steps allowed: a bound on what a search near it finds (nan: no answer)
+    chosen    the published answer
+    steps     (n_controls,) steps moved
+    tried     positions that were solved or screened
+    """
+
+    base: float
+    relaxed: float
+    chosen: float
+    steps: Array = field(repr=False)
+    tried: int
+
+    @property
+    def gap(self) -> float:
+        """Loss by whole steps, relative to the objective chosen."""
+        return (self.chosen - self.relaxed) / self.chosen if self.chosen > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class DmsSolution:
     """Set-points of one tick and what is known about them.
 
@@ -59,6 +82,8 @@ class DmsSolution:
     state, values                power flow at the AES, and the limits in force
     preexisting                  limits broken at zero export, with their original values
     point                        the optimiser's own point, None if a power flow alone decided
+    position                     (n_controls,) taps and capacitor steps that go with the set-points
+    moves                        what moving them was worth, None without controls or where none was tried
     solve_s                      everything: screen, optimisation, certificate
     """
 
@@ -74,6 +99,8 @@ class DmsSolution:
     iterations: int
     solve_s: float
     point: InteriorPoint | None = field(repr=False, default=None)
+    position: Array = field(repr=False, default_factory=lambda: np.zeros(0))
+    moves: Moves | None = None
 
     @property
     def widened(self) -> dict[tuple[str, str], float]:

@@ -5,6 +5,7 @@ import pytest
 
 from dms import Units
 from dms.builder import Builder
+from dms.controls import Controls, ControlValues
 from dms.phasor import Terms
 from dms.scaling import S_BASE_VA
 from feeders import Connections, Feeder
@@ -13,7 +14,7 @@ from feeders import Connections, Feeder
 @pytest.fixture
 def builder(street) -> Builder:
     feeder = street(z_ohm=(0.1, 0.1), i_max_a=(50.0, 50.0), homes=((2,),))
-    b = Builder(feeder, Units.of(feeder[Connections]))
+    b = Builder(feeder, Units.of(feeder[Connections]), ControlValues.resolve(feeder, Controls()))
     b.add_voltages()
     return b
 

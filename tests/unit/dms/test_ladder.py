@@ -19,7 +19,7 @@ from dms import (
 )
 from dms.certificate import run
 from dms.interior import InteriorPoint, InteriorStatus
-from dms.ladder import ROUND_KW
+from dms.tick import ROUND_KW
 from feeders import Feeder
 
 REAL = dms.interior.solve

@@ -1,0 +1,197 @@
+"""Taps and capacitor steps: relax, round, fix, solve again, and keep the best that is certified.
+
+The answer that leaves every control where it is is always a candidate, so moving is never worse. From
+the relaxed optimum, controls are brought to whole steps one after the other, the nearest first, and the
+rest is relaxed anew each time. Around what that gives, single steps are tried one control at a time, to
+the other side of the relaxed position and back towards where the control came from, as long as the
+objective falls, or stays and fewer steps are moved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
+from dms.program import Numbers
+from dms.solution import DmsSolution, Moves, Status
+from dms.tick import Tick, from_point, optimise, publish, start_numbers
+from feeders.table import Array
+
+SAME = 1e-6
+"""Relative difference below which two objectives are equal; the fewer steps decide."""
+MOST_TRIED = 40
+"""Positions solved or screened in one tick."""
+
+CANDIDATE_ITERATIONS = 120
+"""Ipopt's at one position: what takes longer next to a known answer has none."""
+
+ANSWERS = (Status.GO_AHEAD, Status.CURTAILED)
+
+
+@dataclass
+class _Search:
+    """The best position so far."""
+
+    tick: Tick
+    best: DmsSolution
+    base: float
+    options: IpoptOptions | None
+    start: InteriorPoint | None = None
+    tried: dict[bytes, DmsSolution | None] = field(default_factory=dict)
+
+    def offer(self, position: Array) -> bool:
+        """Solve at a position; True where it becomes the best."""
+        key = position.tobytes()
+        if key in self.tried or len(self.tried) >= MOST_TRIED:
+            return False
+        found = self.tried[key] = _solve_at(self.tick.at(position), self.start, self.options)
+        if found is None or not self._beats(found):
+            return False
+        self.best, self.start = found, found.point or self.start
+        return True
+
+    def _beats(self, other: DmsSolution) -> bool:
+        mine, theirs = self.value(self.best), self.value(other)
+        if mine == np.inf or theirs == np.inf:
+            return theirs < mine
+        same = SAME * max(mine, theirs) + self._trifle
+        fewer = self.moved(other.position) < self.moved(self.best.position) - 1e-6
+        return theirs < mine - same or (theirs <= mine + same and fewer)
+
+    @property
+    def _trifle(self) -> float:
+        """Objective of curtailing one unit by a watt: less is rounding."""
+        one = np.zeros(len(self.tick.problem.units.name))
+        one[0] = 1e-3
+        return self.tick.problem.objective(one)
+
+    def value(self, solution: DmsSolution) -> float:
+        """Objective of a certified answer, infinite for any other."""
+        if not solution.certificate.ok or solution.status not in (*ANSWERS, Status.FALLBACK):
+            return np.inf
+        return self.tick.problem.objective(solution.unit_curtail_kw)
+
+    def moved(self, position: Array) -> float:
+        return float(self.tick.problem.controls.steps_moved(position, self.tick.base).sum())
+
+
+def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsSolution:
+    """The better of `base`, which leaves the controls where they are, and what moving them gives.
+
+    tick     with its limits in force: they stay the same at every position
+    Returns  `base` itself, or the certified answer at another position; `moves` tells what was found
+    """
+    search = _Search(tick, base, np.inf, options, base.point)
+    search.base = search.value(base)
+    search.tried[tick.position.tobytes()] = base
+    relaxed = _relaxed(tick, base, options)
+    target, bound = tick.position, np.nan
+    if relaxed is not None:
+        target = _positions(tick, relaxed)
+        bound = relaxed.objective - _move_cost(tick, relaxed)
+        search.start = relaxed
+        search.offer(tick.problem.controls.rounded(target, tick.base))
+        dived, search.start = _dive(tick, relaxed, options)
+        search.offer(dived)
+    while any(search.offer(p) for p in _neighbours(search, target)):
+        pass
+    steps = tick.problem.controls.steps_moved(search.best.position, tick.base)
+    moves = Moves(search.base, bound, search.value(search.best), steps, len(search.tried))
+    return replace(search.best, moves=moves, solve_s=time.perf_counter() - tick.began)
+
+
+def _dive(tick: Tick, point: InteriorPoint, options: IpoptOptions | None) -> tuple[Array, InteriorPoint]:
+    """Whole steps for all controls, one held after the other; the last point that Ipopt found."""
+    controls = tick.problem.controls
+    free = np.ones(len(controls), dtype=bool)
+    held = _positions(tick, point)
+    while free.any():
+        target = _positions(tick, point)
+        whole = controls.rounded(target, tick.base)
+        off = np.where(free, np.abs(target - whole) / controls.step, np.inf)
+        done = free & (off <= max(1e-3, float(off.min())))  # what is whole already needs no solve of its own
+        held[done], free[done] = whole[done], False
+        if not free.any():
+            break
+        next_tick = tick.freed(free, np.where(free, target, held))
+        numbers = next_tick.numbers(tick.problem.voltages_v(point.x))
+        numbers.x0[:] = np.clip(point.x, numbers.x_lo, numbers.x_hi)
+        found = optimise(next_tick, numbers, options)
+        if not found.converged:
+            held = np.where(free, whole, held)
+            break
+        point = found
+    return held, point
+
+
+def _positions(tick: Tick, point: InteriorPoint) -> Array:
+    """Where a point of the programme has the controls, (n_controls,)."""
+    position: Array = point.x[tick.problem.program.variables["position"].span]
+    return position.copy()
+
+
+def _neighbours(search: _Search, target: Array) -> Iterator[Array]:
+    """One step of one control: to the other side of the relaxed position, and back to where it was."""
+    controls, base = search.tick.problem.controls, search.tick.base
+    lo, hi = controls.reach(base)
+    here = search.best.position
+    for k in np.argsort(-np.abs(target - here) / controls.step, kind="stable"):
+        aims = [target[k], base[k]] if np.isfinite(target[k]) else [base[k]]
+        for aim in aims:
+            step = np.clip(aim - here[k], -controls.step[k], controls.step[k])
+            if abs(step) < 1e-9:
+                continue
+            there = here.copy()
+            count = np.rint((here[k] + np.sign(step) * controls.step[k] - controls.lo[k]) / controls.step[k])
+            there[k] = controls.lo[k] + count * controls.step[k]
+            if abs(there[k] - base[k]) < 0.5 * controls.step[k]:
+                there[k] = base[k]
+            if lo[k] - 1e-9 <= there[k] <= hi[k] + 1e-9:
+                yield there
+
+
+def _relaxed(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> InteriorPoint | None:
+    """The optimum with positions between whole steps allowed, None where Ipopt finds none."""
+    free = tick.freed(np.ones(len(tick.problem.controls), dtype=bool), tick.position)
+    starts: list[Numbers] = []
+    if base.point is not None and base.point.converged:
+        numbers = free.numbers(base.state.flow.v)
+        numbers.x0[:] = base.point.x
+        starts.append(numbers)
+    starts.append(start_numbers(free, tick.none_kw))
+    for numbers in starts:
+        point = optimise(free, numbers, options)
+        if point.converged:
+            return point
+    return None
+
+
+def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | None) -> DmsSolution | None:
+    """The certified optimum with the controls held at the tick's position, None where there is none."""
+    screen = tick.state(tick.none_kw)
+    if screen.within(0.0, 0.0) and not tick.problem.added:
+        return publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+    brief = replace(options or IpoptOptions(), max_iter=CANDIDATE_ITERATIONS)
+    for warm in (start, None):
+        if warm is None:
+            numbers = start_numbers(tick, tick.none_kw)
+        else:
+            numbers = tick.numbers(tick.problem.voltages_v(warm.x))
+            numbers.x0[:] = warm.x
+        point = optimise(tick, numbers, brief)
+        solution = from_point(tick, point, "discrete")
+        if solution.status in ANSWERS:
+            return solution
+        if point.status is InteriorStatus.INFEASIBLE:
+            return None
+    return None
+
+
+def _move_cost(tick: Tick, point: InteriorPoint) -> float:
+    program = tick.problem.program
+    moved = program.variables["moved"].span
+    return float(program.cost_linear[moved] @ point.x[moved])

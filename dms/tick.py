@@ -1,0 +1,225 @@
+"""One tick on its way to an answer: start points, Ipopt rounds, limits in force, and publishing.
+
+Shared by the rungs of `dms.ladder` and the positions that `dms.discrete` tries.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dms import interior
+from dms.certificate import (
+    BAND_TOLERANCE_PU,
+    CURRENT_TOLERANCE,
+    Certificate,
+    State,
+    certify,
+    measure,
+    run,
+)
+from dms.interior import InteriorPoint, IpoptOptions
+from dms.limits import LimitValues
+from dms.network import Flow, Network
+from dms.norms import degree
+from dms.problem import DmsProblem
+from dms.program import Numbers
+from dms.request import DmsRequest
+from dms.scaling import KW_PER_PU
+from dms.solution import DmsSolution, Preexisting, Status
+from feeders.table import Array
+
+log = logging.getLogger(__name__)
+
+NEGLIGIBLE_KW = 1e-3
+"""Total curtailment below which no limit needs to bind."""
+
+REGIME_ROUNDS = 10
+"""Times that loads may be moved to the regime their voltage asks for, and the tick solved again."""
+REGIME_TOLERANCE_PU = 1e-9
+"""Power by which a load may differ from its whole law, of 1 MVA: a milliwatt."""
+
+ROUND_KW = 1e-6
+"""Set-points are sent in whole milliwatts, rounded down."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What is asked, and the circuit and limits it is held against.
+
+    base       (n_controls,) where taps and capacitor steps come from
+    position   (n_controls,) where they are held; network: the independent circuit there
+    free       (n_controls,) bool, those that the optimisation may move all the same
+    values     limits in force; `relaxed`: widened for what zero export breaks already, `preexisting`
+    began      time.perf_counter() when the tick came in
+    """
+
+    problem: DmsProblem
+    request: DmsRequest
+    base: Array
+    position: Array
+    network: Network
+    began: float
+    values: LimitValues
+    relaxed: bool = False
+    preexisting: tuple[Preexisting, ...] = ()
+    free: Array | bool = False
+
+    @property
+    def most_kw(self) -> Array:
+        """Largest curtailment of every unit, (n_units,)."""
+        return self.request.units.unit_export_kw(self.request.p_export_kw)
+
+    @property
+    def none_kw(self) -> Array:
+        """No curtailment, (n_units,)."""
+        return np.zeros(len(self.problem.units.name))
+
+    def numbers(self, v: Array | None) -> Numbers:
+        """Numbers of the tick, loads in the regimes of voltages v."""
+        return self.problem.at(
+            self.request, self.values, v, base=self.base, position=self.position, free=self.free
+        )
+
+    def at(self, position: Array) -> Tick:
+        """The same tick with the controls held elsewhere."""
+        return replace(self, position=position, network=self.problem.network_at(position), free=False)
+
+    def freed(self, free: Array, position: Array) -> Tick:
+        """The same tick with some controls free and the others held at a position."""
+        return replace(self, position=position, free=free)
+
+    def state(self, unit_curtail_kw: Array) -> State:
+        """Power flow at a curtailment (n_units,), held against the limits in force."""
+        split = self.request.units.split_kw(unit_curtail_kw)
+        return measure(self.network, run(self.network, self.request, split), self.values)
+
+
+def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
+    """Widen what zero export breaks already; False if there is no power flow even at zero export."""
+    problem, request = tick.problem, tick.request
+    rest = run(tick.network, request, request.p_export_kw)
+    state = measure(tick.network, rest, problem.values)
+    broken = _preexisting(problem, state)
+    values = problem.values
+    if problem.limits.preexisting == "relax" and broken:
+        values = values.relaxed(state.v_pu, state.i_a)
+    relaxed = bool(broken) and values is not problem.values
+    return replace(tick, values=values, relaxed=relaxed, preexisting=broken), rest.converged
+
+
+def _preexisting(problem: DmsProblem, state: State) -> tuple[Preexisting, ...]:
+    values, found = problem.values, []
+    for k in np.flatnonzero(state.over_v > 0):
+        low = state.v_pu[k] < values.v_min_pu[k]
+        limit = values.v_min_pu[k] if low else values.v_max_pu[k]
+        name = str(problem.feeder.node_names[values.node[k]])
+        found.append(Preexisting("v_min" if low else "v_max", name, float(limit), float(state.v_pu[k]), "pu"))
+    for k in np.flatnonzero(state.over_i > 0):
+        label = str(values.label[k])
+        found.append(Preexisting("i_max", label, float(values.i_max_a[k]), float(state.i_a[k]), "A"))
+    return tuple(found)
+
+
+def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
+    """The tick's numbers, started from the programme's power flow at a curtailment (n_units,)."""
+    problem = tick.problem
+    flow = tick.state(curtail_kw).flow
+    # Loads start in the regime of a state that keeps the limits: the solution will keep them.
+    v = tick.values.held(flow.v, problem.feeder.v_base_v) if flow.converged else None
+    numbers = tick.numbers(v)
+    numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
+    if "peak" in problem.program.variables:
+        peak = float((problem.weights * curtail_kw).max()) / KW_PER_PU
+        numbers.x0[problem.program.variables["peak"].start] = peak
+    return numbers
+
+
+def optimise(
+    tick: Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
+) -> InteriorPoint:
+    """Ipopt, again and again until every load is in the regime that its voltage asks for."""
+    problem = tick.problem
+    most = numbers.x_hi[problem.program.variables["p_curtail"].span]
+    # A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves
+    # the total of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md). One absurd
+    # request among ordinary ones does not set the scale.
+    weighted = problem.weights * most
+    typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
+    scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
+    iterations = 0
+    for _ in range(REGIME_ROUNDS):
+        point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
+        iterations += point.iterations
+        solved, numbers = numbers, tick.numbers(problem.voltages_v(point.x))
+        if problem.law_gap(point.x, solved, numbers) <= REGIME_TOLERANCE_PU:
+            break
+        log.info("loads change their regime; solved again")
+        numbers.x0[:], warm = point.x, point if point.converged else None
+    return replace(point, iterations=iterations)
+
+
+def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:
+    """Status and point together: round the set-points down, then certify them as sent."""
+    curtail = point.x[tick.problem.program.variables["p_curtail"].span] * KW_PER_PU
+    return publish(tick, np.maximum(curtail, 0.0), rung, point=point)
+
+
+def publish(
+    tick: Tick,
+    unit_curtail_kw: Array,
+    rung: str,
+    *,
+    point: InteriorPoint | None = None,
+    flow: Flow | None = None,
+) -> DmsSolution:
+    """Round, certify, and put everything that is reported into one object."""
+    problem, request = tick.problem, tick.request
+    # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
+    asked = request.p_export_kw if rung == "zero_export" else request.units.split_kw(unit_curtail_kw)
+    curtail = np.minimum(asked, request.p_export_kw)
+    adjusted = request.p_export_kw - curtail
+    cut = curtail >= ROUND_KW
+    adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
+    adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
+    adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
+    claimed = None
+    if point is not None:
+        claimed = problem.voltages_v(point.x)[1:] / problem.feeder.v_base_v[1:]
+    flow = flow or run(tick.network, request, request.p_export_kw - adjusted)
+    certificate = certify(
+        tick.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
+    )
+    state = measure(tick.network, flow, tick.values)
+    return DmsSolution(
+        status=_status(rung, certificate, point if _plausible(problem, state, curtail) else None),
+        method=rung,
+        p_curtail_kw=request.p_export_kw - adjusted,
+        p_adjusted_kw=adjusted,
+        unit_curtail_kw=request.units.total_kw(request.p_export_kw - adjusted),
+        certificate=certificate,
+        state=state,
+        values=tick.values,
+        preexisting=tick.preexisting,
+        iterations=point.iterations if point else 0,
+        solve_s=time.perf_counter() - tick.began,
+        point=point,
+        position=tick.position,
+    )
+
+
+def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) -> Status:
+    if not certificate.ok:
+        return Status.UNCERTIFIED
+    if rung == "go_ahead":
+        return Status.GO_AHEAD
+    return Status.CURTAILED if point is not None and point.converged else Status.FALLBACK
+
+
+def _plausible(problem: DmsProblem, state: State, curtail_kw: Array) -> bool:
+    """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
+    near = max(state.worst_over_v / BAND_TOLERANCE_PU, state.worst_over_i / CURRENT_TOLERANCE)
+    return bool(problem.added) or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1
