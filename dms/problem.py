@@ -92,6 +92,11 @@ class DmsProblem:
         v[1:] = (x[blocks["v_re"].span] + 1j * x[blocks["v_im"].span]) * base[1:]
         return v
 
+    def regimes(self, numbers: Numbers) -> bytes:
+        """The laws that loads and injections follow under a tick's numbers, to tell them apart."""
+        given, rows = self.program.columns("given"), self.program.row_indices("power")
+        return numbers.x_lo[given].tobytes() + numbers.row_lo[rows].tobytes()
+
     def law_gap(self, x: Array, one: Numbers, other: Numbers) -> float:
         """Largest difference of a load's or injection's power at x between two sets of numbers, per unit."""
         given, rows = self.program.columns("given"), self.program.row_indices("power")

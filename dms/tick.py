@@ -150,16 +150,36 @@ def optimise(
     weighted = problem.weights * most
     typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
     scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
-    iterations = 0
+    found: dict[bytes, InteriorPoint] = {}  # by the regimes solved with
     for _ in range(REGIME_ROUNDS):
         point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
-        iterations += point.iterations
-        solved, numbers = numbers, tick.numbers(problem.voltages_v(point.x))
+        found[problem.regimes(numbers)] = point
+        solved, numbers = numbers, tick.numbers(_judged_v(tick, point))
         if problem.law_gap(point.x, solved, numbers) <= REGIME_TOLERANCE_PU:
+            break
+        if (key := problem.regimes(numbers)) in found:
+            # Neither regime's optimum stays in it: the costlier one leaves the state the more room.
+            circle = list(found.values())[list(found).index(key) :]
+            point = max(circle, key=lambda p: (p.converged, p.objective))
             break
         log.info("loads change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
-    return replace(point, iterations=iterations)
+    return replace(point, iterations=sum(p.iterations for p in found.values()))
+
+
+def _judged_v(tick: Tick, point: InteriorPoint) -> Array:
+    """Voltages that tell the regimes of loads: of the power flow at the point's curtailment.
+
+    A load that steps at the end of its band (cvr) has two consistent states near it. What the
+    independent power flow finds is what counts, so that the certificate will find it too.
+    """
+    problem = tick.problem
+    own = problem.voltages_v(point.x)
+    if not len(problem.program.columns("given")) or np.any(tick.free):
+        return own
+    curtail = point.x[problem.program.variables["p_curtail"].span] * KW_PER_PU
+    flow = tick.state(np.clip(curtail, 0.0, tick.most_kw)).flow
+    return flow.v if flow.converged else own
 
 
 def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:

@@ -15,12 +15,20 @@ class FileError(ReadError):
     """A file is missing, includes itself, is too large or not text."""
 
 
+class FormatError(ReadError):
+    """The file does not keep to its format; the message names the element and the field."""
+
+
 class EngineError(ReadError):
     """The other program refuses the file, in its own words."""
 
 
 class LimitError(ReadError):
     """Reading took too long or too much memory, or the other program died."""
+
+
+class UnsteadyError(ReadError):
+    """The other program answers differently from one process to the next; the message says in what."""
 
 
 class UnsupportedError(ReadError):

@@ -3,9 +3,10 @@
 >>> from feeders.readers.opendss import read          # doctest: +SKIP
 >>> feeder = read("13Bus/IEEE13Nodeckt.dss").feeder   # doctest: +SKIP
 
-The engine runs in a process of its own on a copy of the files. It settles taps and capacitors once;
-what comes back are the elements' properties, from which every table is computed here. Its admittance
-matrices are not used, but for elements that have no law here (`Admittances`), which the audit counts.
+The engine runs in two processes of its own, each on a copy of the files, and both must say the same. It
+settles taps and capacitors once; what comes back are the elements' properties, from which every table is
+computed here. Its admittance matrices are not used, but for elements that have no law here (`Admittances`),
+which the audit counts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from feeders.checks import Issue, require_ok
 from feeders.draft import Draft
 from feeders.feeder import Feeder
-from feeders.readers.errors import EngineError, FileError, UnsupportedError
+from feeders.readers.errors import EngineError, FileError, UnsteadyError, UnsupportedError
 from feeders.readers.opendss import injections, lines, run, scan, shunts, transformers
 from feeders.readers.opendss.case import Case
 from feeders.readers.opendss.defaults import note_defaults
@@ -88,7 +89,8 @@ def read(
     tolerance     of its solution, per unit
     check         refuse a feeder with errors (`feeders.checks`)
     Raises  MissingEngineError  dss_python is not installed
-            PathError, FileError, EngineError, LimitError, UnsupportedError  named in `feeders.readers.errors`
+            PathError, FileError, EngineError, LimitError, UnsteadyError, UnsupportedError  named in
+                                `feeders.readers.errors`
             FeederError         the circuit is wrong in itself
     """
     master = Path(path).resolve()
@@ -119,6 +121,9 @@ def read(
     _note(case, copy)
     feeder = draft.finish()
     issues = require_ok(feeder) if check else []
+    if data["unsteady"]:
+        where = data["unsteady"]
+        raise UnsteadyError(f"{master.name}: the engine answers differently when asked again: {where}")
     v = [complex(*data["v_volt"].get(node, (np.nan, np.nan))) for node in feeder.node_names[1:]]
     return ReadResult(feeder, [*case.audit, *issues], np.array([0j, *v]))
 

@@ -48,6 +48,11 @@ class Case:
         fixed = self.data["fixed"]
         return [row for row in self.data["classes"][kind] if f"{kind}.{row['Name']}" not in fixed]
 
+    def off(self, kind: str) -> list[str]:
+        """Open elements of a class that the engine can only solve without."""
+        names = (name.split(".", 1) for name in self.data["off"])
+        return [name for k, name in names if k == kind]
+
     def switched_off(self, kind: str, row: Row) -> bool:
         """Whether every phase of a one-terminal element is open.
 

@@ -6,6 +6,11 @@ Run as a script, in a process and a folder of its own, and never imported by the
 
 It needs only dss_python. Admittances are read for elements that the tables have no law for, in
 `fixed_admittance`, and nowhere else.
+
+Of a load that `open` has switched off the engine injects whatever the load's current array last held: the
+currents of its last solution, or memory that nobody has written. Of generators it has the switch the wrong
+way round: an open one goes on feeding, one that was closed by command stops. So `Opened` takes what is open
+out of the circuit before every solution, the master's own ones included.
 """
 
 from __future__ import annotations
@@ -34,6 +39,12 @@ TEXTS = ["LineCode", "LineGeometry", "LineSpacing", "WireData", "CNData", "TSDat
 PASSIVE = ["Fault", "AutoTrans", "GICTransformer"]
 """Classes without a table here that are linear: their admittance is taken as it is."""
 POWERS = ("Generator", "PVSystem", "Storage")
+MISLED = {"Load": "Loads", "Generator": "Generators"}
+"""Classes that the engine solves wrongly if they are open, and the collection each of them is in."""
+UNWRITTEN = {"Reactor": ("RMatrix", "XMatrix"), "Capacitor": ("CMatrix",)}
+RELIABILITY = ("FaultRate", "pctPerm", "Repair")
+"""Properties that the engine may print from memory it has not written: no table has room for the latter, and
+of the former it is enough to know whether they were given."""
 CONTROLS_HUNT = 485
 """The engine's number for controls that do not come to rest."""
 _NOT_JSON = re.compile(r"(?<=[\[,: ])([+-]?)(nan|inf)(?=[\],} \r\n])", re.IGNORECASE)
@@ -52,10 +63,14 @@ def main() -> int:
         # Short of memory, a library that is installed fails to load.
         absent = isinstance(exc, ModuleNotFoundError) and exc.name == "dss"
         return _write(result, {"missing" if absent else "unloadable": str(exc)})
+    opened = Opened(dss.dss)
     try:
-        found = circuit(dss.dss, master, options)
+        found = circuit(dss.dss, master, options, opened)
     except dss.DSSException as exc:
-        return _write(result, {"error": " ".join(str(part) for part in exc.args)})
+        found = {"error": " ".join(str(part) for part in exc.args)}
+    if opened.partly:
+        # Solved all the same, from memory nobody has written: an error of that solution says nothing.
+        found = {"partly": opened.partly}
     return _write(result, found)
 
 
@@ -65,7 +80,70 @@ def _write(path: str, found: dict[str, Any]) -> int:
     return 0
 
 
-def circuit(engine: Any, master: str, options: dict[str, Any]) -> dict[str, Any]:
+class Opened:
+    """Loads and generators that are open, disabled as long as they are.
+
+    off     names of those disabled here, kind.name
+    partly  names of those with some conductors open and some not, in any solution
+    """
+
+    def __init__(self, engine: Any) -> None:
+        from dss.enums import AltDSSEvent
+        from dss.IDSSEvents import get_manager_for_ctx
+
+        self.off: list[str] = []
+        self.partly: list[str] = []
+        self._engine = engine
+        events = get_manager_for_ctx(engine._api_util.ctx)
+        events.register_func(AltDSSEvent.Clear, lambda *_: self.off.clear())
+        events.register_func(AltDSSEvent.Legacy_InitControls, self.update)
+
+    def update(self) -> None:
+        """Disable what is open and enable what is closed again; the engine calls this before it solves."""
+        active = self._engine.ActiveCircuit
+        before = active.ActiveCktElement.Name
+        for name in list(self.off):
+            active.SetActiveElement(name)
+            if not active.ActiveCktElement.IsOpen(1, 0):
+                active.ActiveCktElement.Enabled = True
+                self.off.remove(name)
+        # Switching something on or off is what makes the engine build its matrix anew.
+        if active.Solution.SystemYChanged:
+            self._disable(active)
+        active.SetActiveElement(before)
+
+    def _disable(self, active: Any) -> None:
+        for name, rest in self.found(active):
+            if rest:
+                self.partly.append(name)
+            else:
+                active.SetActiveElement(name)
+                active.ActiveCktElement.Enabled = False
+                self.off.append(name)
+        for name in self._names(active, "Generator"):
+            # The command `close` has set the generator's own switch to open. To open a conductor that there
+            # is none of sets it back, and does nothing else.
+            active.SetActiveElement(name)
+            active.ActiveCktElement.Open(1, int(active.ActiveCktElement.NumConductors) + 1)
+
+    def found(self, active: Any) -> list[tuple[str, bool]]:
+        """Enabled loads and generators with open conductors, and whether enough are left to carry current."""
+        found = []
+        for name in [name for kind in MISLED for name in self._names(active, kind)]:
+            active.SetActiveElement(name)
+            element = active.ActiveCktElement
+            if element.Enabled and element.IsOpen(1, 0):
+                n_open = sum(element.IsOpen(1, c + 1) for c in range(int(element.NumConductors)))
+                found.append((name, n_open < int(element.NumPhases)))
+        return found
+
+    def _names(self, active: Any, kind: str) -> list[str]:
+        all_of_kind = getattr(active, MISLED[kind])
+        # The engine's word for an empty collection is a single "none".
+        return [f"{kind}.{name}" for name in all_of_kind.AllNames] if all_of_kind.Count else []
+
+
+def circuit(engine: Any, master: str, options: dict[str, Any], opened: Opened) -> dict[str, Any]:
     """Everything the reader wants to know about one circuit."""
     engine.AllowForms = False
     engine.AllowEditor = False
@@ -77,6 +155,8 @@ def circuit(engine: Any, master: str, options: dict[str, Any]) -> dict[str, Any]
     active = engine.ActiveCircuit
     mode = active.Solution.ModeID
     notes += _settle(engine, options)
+    if late := opened.found(active):
+        return {"error": f"{late[0][0].lower()} was opened while the engine solved, which it gets wrong"}
     elements = _elements(active)
     given = {name: _class(engine, name, full=False) for name in [*TEXTS, *NATIVE]}
     unmodelled = _unmodelled(elements, given)
@@ -92,6 +172,7 @@ def circuit(engine: Any, master: str, options: dict[str, Any]) -> dict[str, Any]
         "given": given,
         "fixed": {name: fixed_admittance(active, name) for name in unmodelled},
         "others": _others(engine),
+        "off": opened.off,
         "elements": elements,
         "buses": _buses(active),
         "v_volt": _voltages(active),
@@ -140,7 +221,8 @@ def _class(engine: Any, name: str, *, full: bool) -> list[dict[str, Any]]:
     flags = DSSJSONFlags.ExcludeDisabled | (DSSJSONFlags.Full if full else 0)
     text = engine.ActiveClass.ToJSON(flags)
     found: list[dict[str, Any]] = json.loads(_NOT_JSON.sub(_number, text))
-    return found
+    random = {*UNWRITTEN.get(name, ()), *RELIABILITY}
+    return [{key: None if key in random else value for key, value in row.items()} for row in found]
 
 
 def _number(match: re.Match[str]) -> str:
@@ -173,7 +255,7 @@ def _elements(active: Any) -> dict[str, dict[str, Any]]:
         record: dict[str, Any] = {"terminals": terminals}
         opened = [[k, c] for k in range(len(buses)) if element.IsOpen(k + 1, 0) for c in range(n)]
         record["open"] = [[k, c] for k, c in opened if element.IsOpen(k + 1, c + 1)]
-        if kind in POWERS:
+        if kind in POWERS and not record["open"]:
             powers = list(element.Powers)
             record["s_kva"] = [sum(powers[0::2]), sum(powers[1::2])]
         found[name] = record

@@ -81,12 +81,9 @@ def add_loads(case: Case) -> None:
     """All loads, phase by phase, at the present load multiplier."""
     if case.data["year"]:
         raise UnsupportedError("loads grown to another year (set year=...) are not read")
-    idle, outside, off = [], [], []
+    idle, outside, off = [], [], case.off("Load")
     for row in case.rows("Load"):
         name, n = row["Name"], int(row["Phases"])
-        if case.switched_off("Load", row):
-            off.append(name)
-            continue
         model = int(row["Model"])
         if model not in MODELS:
             raise UnsupportedError(f"load.{name}: load model {model}")
@@ -133,7 +130,7 @@ def _out_of_band(case: Case, kind: str, row: Row) -> bool:
 
 def add_generators(case: Case) -> None:
     """PV systems, storage and generators: present power, and a connection each."""
-    held, off = [], []
+    held, off = [], [f"generator.{name}" for name in case.off("Generator")]
     for kind in ("Generator", "PVSystem", "Storage"):
         for row in case.rows(kind):
             if case.switched_off(kind, row):

@@ -19,15 +19,29 @@ MAX_DEPTH = 64
 BINARY_SHARE = 0.01
 """Largest share of zero bytes in a text; some published circuits have a few."""
 
+_COMMAND_WORDS = """
+new edit more m ~ select save show solve enable disable plot reset compile set dump open close redirect help
+quit next panel sample clear about calcvoltagebases setkvbase buildy get init export fileedit voltages
+currents powers seqvoltages seqcurrents seqpowers losses phaselosses cktlosses allocateloads formedit totals
+capacity classes userclasses zsc zsc10 zscrefresh ysc puvoltages varvalues varnames buscoords makebuslist
+makeposseq reduce interpolate alignfile top rotate vdiff summary distribute di_plot comparecases
+yearlycurves cd visualize closedi doscmd estimate reconductor addbusmarker uuids setloadandgenkv
+cvrtloadshapes nodediff rephase setbusxy updatestorage obfuscate latlongcoords batchedit pstcalc variable
+reprocessbuses clearbusmarkers relcalc var cleanup finishtimestep nodelist connect disconnect remove
+calcincmatrix refine_buslevels calclaplacian exportoverloads exportvviolations giscoords clearall comhelp
+newactor wait solveall abort clone
+"""
+COMMANDS = _COMMAND_WORDS.split()
+"""The engine's commands in its order: of a word that only begins some, it takes the first."""
 REDIRECTS = ("redirect", "compile")
-PICTURES = ("buscoords", "latloncoords")
+PICTURES = ("buscoords", "latlongcoords", "giscoords")
 """Commands that read a file which the circuit does without."""
 SILENCED = [
     "about",
     "alignfile",
     "cd",
     "cvrtloadshapes",
-    "dos",
+    "doscmd",
     "dump",
     "estimate",
     "export",
@@ -46,16 +60,42 @@ SILENCED = [
     "comhelp",
     "uuids",
     "guids",
+    "distribute",
+    "rephase",
+    "di_plot",
+    "comparecases",
+    "yearlycurves",
 ]
 """Commands that show, write or run something, and change nothing in the circuit."""
-DATA_KEYS = "csvfile|file|pqcsvfile|pmult_csv|qmult_csv|sngfile|dblfile|pqsngfile|pqdblfile"
-CODE_KEYS = "usermodel|shaftmodel|dynadll|dyndll|capusermodel|usercontrol"
+
+
+def _starts(names: str) -> str:
+    """A pattern for names and what they may be shortened to, given as csv|file: at least csv."""
+    found = []
+    for name in names.split():
+        head, _, tail = name.partition("|")
+        found.append(head + "".join(f"(?:{c}" for c in tail) + ")?" * len(tail))
+    return "|".join(found)
+
+
+DATA_KEYS = _starts("cs|vfile fi|le pq|csvfile pmult_|csv qmult_|csv sn|gfile db|lfile pqsn|gfile pqdb|lfile")
+CODE_KEYS = _starts("us|ermodel sh|aftmodel dy|nadll dy|ndll capu|sermodel userc|ontrol")
 
 _WORD = r"(\"[^\"]*\"|'[^']*'|\([^)]*\)|\[[^\]]*\]|\{[^}]*\}|[^\s,!)\]}]+)"
-_COMMAND = re.compile(r"^\s*([A-Za-z~]+)\s*(?:=\s*)?(.*)$", re.DOTALL)
+_COMMAND = re.compile(r"^[\s,=]*[\"'(\[{]?\s*([A-Za-z_~]+)[\"')\]}]?[\s,=]*(.*)$", re.DOTALL)
+_QUOTED = {'"': '"', "'": "'", "(": ")", "[": "]", "{": "}"}
+_ELSEWHERE = re.compile(
+    r"""(?ix) (?:^|[\s=,|"'(\[{])
+    ( (?:[a-z]:)? [\\/] [^\s\\/"')\]},] [^\s"',)\]}]*      # from the root
+    | [^\s=,"'(\[{]* \.\.[\\/] [^\s"',)\]}]*               # upwards
+    | [^\s=,"'(\[{]* \.(?:so|dll|dylib)\b [^\s"',)\]}]*     # machine code
+    | u\s*=\s*["'(\[{]?[^\s"',)\]}]*[./\\][^\s"',)\]}]*  # of a generator, shortened
+    )"""
+)
+"""What no word of a line may be, whatever its key."""
 _DATA = re.compile(rf"(?i)\b({DATA_KEYS})\s*=\s*{_WORD}")
 _CODE = re.compile(rf"(?i)\b({CODE_KEYS})\s*=\s*{_WORD}")
-_DATAPATH = re.compile(rf"(?i)\b(datapath|editor)\s*=\s*{_WORD}")
+_DATAPATH = re.compile(rf"(?i)\b({_starts('datap|ath edit|or')})\s*=\s*{_WORD}")
 
 
 @dataclass
@@ -122,19 +162,19 @@ def _bytes(path: Path, name: Path, copy: Copy) -> bytes:
 
 def _line(line: str, place: str, path: Path, folder: Path, copy: Copy, above: tuple[Path, ...]) -> str:
     """One line as the engine may read it."""
-    bare = line.split("!")[0].split("//")[0]
+    bare = _bare(line)
     match = _COMMAND.match(bare)
     if match is None:
-        return line
-    verb, rest = match[1].lower(), match[2].strip()
-    if verb in SILENCED or any(len(verb) >= 3 and command.startswith(verb) for command in SILENCED):
+        return bare
+    verb, rest = _command(match[1].lower()), match[2].strip()
+    if verb in SILENCED:
         copy.silenced.append(f"{place}: {bare.strip()}")
         return "! " + bare
-    if len(verb) >= 3 and any(command.startswith(verb) for command in (*REDIRECTS, *PICTURES)):
+    if verb in (*REDIRECTS, *PICTURES):
         word = re.match(_WORD, rest)
         if word is None:
-            return line
-        picture = any(command.startswith(verb) for command in PICTURES)
+            return "! " + bare
+        picture = verb in PICTURES
         found = _find(word[1], path, folder, place, required=not picture)
         if found is None:
             copy.silenced.append(f"{place}: {bare.strip()} (no such file)")
@@ -144,18 +184,36 @@ def _line(line: str, place: str, path: Path, folder: Path, copy: Copy, above: tu
         else:
             _text(found, folder, copy, (*above, path))
         return f'{verb} "{_relative(found, path)}"'
-    return _references(line, bare, place, path, folder, copy)
+    return _references(bare, place, path, folder, copy)
 
 
-def _references(line: str, bare: str, place: str, path: Path, folder: Path, copy: Copy) -> str:
-    """A line with properties: data files copied, foreign code refused."""
+def _bare(line: str) -> str:
+    """A line without its comment; signs of one between quotes are none."""
+    until = ""
+    for k, c in enumerate(line):
+        if until:
+            until = "" if c == until else until
+        elif c == "!" or line.startswith("//", k):
+            return line[:k]
+        else:
+            until = _QUOTED.get(c, "")
+    return line
+
+
+def _command(word: str) -> str:
+    """The command that the engine takes a word for."""
+    return word if word in COMMANDS else next((c for c in COMMANDS if c.startswith(word)), word)
+
+
+def _references(bare: str, place: str, path: Path, folder: Path, copy: Copy) -> str:
+    """A line with properties: data files copied, foreign code and other files refused."""
     if code := _CODE.search(bare):
         raise PathError(f"{place}: {code[0]}: models in machine code are not run")
     if _DATAPATH.search(bare):
         copy.silenced.append(f"{place}: {bare.strip()}")
         return _DATAPATH.sub("", bare)
-    if not _DATA.search(bare):
-        return line
+    if foreign := _ELSEWHERE.search(_DATA.sub("", bare)):
+        raise PathError(f"{place}: {foreign[1]}: give a path inside the case folder; machine code is not run")
 
     def replace(match: re.Match[str]) -> str:
         found = _find(match[2], path, folder, place, required=True)

@@ -139,7 +139,7 @@ def _add_regulators(case: Case, number: dict[str, int]) -> None:
             r_v=real(row["R"]),
             x_v=real(row["X"]),
             phase=str(row["PTPhase"]).lower(),
-            bus=str(row["Bus"] or ""),
+            bus=str(row["Bus"] or "").lower(),
             delay_s=real(row["Delay"]),
             max_tap_change=int(row["MaxTapChange"]),
             reversible=bool(row["Reversible"]),

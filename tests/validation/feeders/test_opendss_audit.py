@@ -69,10 +69,6 @@ def test_a_rating_counts_only_if_the_text_gives_it(reader: Reader, name: str) ->
     assert bool(said(result, "no rating in the text")) == bool(np.isnan(expected))
 
 
-# Under load the engine now and then leaves this circuit unsolved, or its bank switched off, from the very
-# same file: about one process in a few hundred. Until the cause is known these run with the slow tests.
-unsteady = pytest.mark.slow
-
 BODY = """new line.l bus1=a bus2=b length=1 units=km normamps=300 r1=.2 x1=.4 r0=.5 x0=1.2 c1=9 c0=4
 new transformer.r phases=1 buses=(b.1 c.1) kvs=(7.2 7.2) kvas=(999 999) xhl=1 %loadloss=.1 normhkva=720
 new regcontrol.g transformer=r winding=2 vreg=123 band=2 ptratio=60 ctprim=300 r=3 x=7 delay=20
@@ -89,7 +85,6 @@ new monitor.m element=line.l
 """
 
 
-@unsteady
 def test_tables_of_a_circuit(reader: Reader) -> None:
     feeder = reader(BODY).feeder
     loads = feeder[Loads]
@@ -115,7 +110,6 @@ def test_tables_of_a_circuit(reader: Reader) -> None:
     assert bank.kvar == pytest.approx([20.0] * 3)
 
 
-@unsteady
 def test_a_pv_system_is_a_connection_and_its_present_power(reader: Reader) -> None:
     feeder = reader(BODY).feeder
     made, ends = feeder[Generators], feeder[Connections]
@@ -126,7 +120,6 @@ def test_a_pv_system_is_a_connection_and_its_present_power(reader: Reader) -> No
     assert ends.p_pv_max_kw.sum() == pytest.approx(50.0)
 
 
-@unsteady
 def test_nothing_is_silent(reader: Reader) -> None:
     result = reader(BODY)
     assert said(result, "Loads.pair off: 1: switched off")
@@ -159,7 +152,6 @@ def test_open_switches_and_loads_outside_their_band(reader: Reader) -> None:
     assert said(result, "Loads.v_min_pu x: 1: outside their voltage band")
 
 
-@unsteady
 def test_engine_voltages_stand_beside_ours(reader: Reader) -> None:
     result = reader(BODY)
     level = np.abs(result.v_engine_v) / result.feeder.v_base_v
