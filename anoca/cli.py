@@ -24,6 +24,8 @@ from anoca.errors import InputError
 from anoca.report.terminal import Terminal, complain
 from anoca.runner import RESULTS
 from dms import IpoptMissingError
+from feeders import readers
+from feeders.readers.errors import ReadError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +43,8 @@ ScenarioArgument = Annotated[Path, typer.Argument(help="Scenario file, TOML", sh
 OutOption = Annotated[Path, typer.Option("--out", help="Where results go")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object with `rows` instead of tables")]
 FeederArgument = Annotated[
-    str, typer.Argument(help="A library feeder, or a folder of tables", show_default=False)
+    str,
+    typer.Argument(help="A library feeder, a folder of tables, or a .dss or .json file", show_default=False),
 ]
 FeederOption = Annotated[
     list[str] | None,
@@ -289,8 +292,8 @@ def feeder_check(
     from feeders.checks import check
 
     audit: list[Any] = []
-    if name.lower().endswith(".dss"):
-        feeder, audit = read_feeder(Path(name))
+    if readers.is_file(name):
+        feeder, audit = read_feeder(Path(name), _feeder_options(option))
     else:
         feeder = unchecked_feeder(name, _feeder_options(option))
     issues = [*check(feeder), *audit]
@@ -358,15 +361,35 @@ def feeder_plot(
 
 
 @feeder_app.command("convert")
-def feeder_convert(name: FeederArgument, to: Path, option: FeederOption = None) -> None:
-    """Write a network as a folder of CSV tables, to read, to change, and to name in a scenario."""
-    from anoca.placement import unchecked_feeder
-    from feeders.readers.tables import write_tables
+def feeder_convert(
+    name: FeederArgument,
+    to: Annotated[Path, typer.Argument(help="A folder for CSV tables, or a .json file for BMOPF")],
+    option: FeederOption = None,
+    form: Annotated[str, typer.Option("--format", help="tables or bmopf, whatever the ending")] = "",
+) -> None:
+    """Write a network as CSV tables or as a BMOPF case, to read, to change, and to name in a scenario."""
+    from anoca.placement import read_feeder, unchecked_feeder
 
-    feeder = unchecked_feeder(name, _feeder_options(option))
-    if to.exists():
-        raise InputError(f"{to} is there already")
-    Terminal(False).say(f"written: {write_tables(feeder, to)}")
+    audit: list[Any] = []
+    try:
+        target = readers.writer(to, form)
+        if to.exists():
+            raise InputError(f"{to} is there already")
+        if readers.is_file(name):
+            feeder, audit = read_feeder(Path(name), _feeder_options(option))
+        else:
+            feeder = unchecked_feeder(name, _feeder_options(option))
+        audit += target.write(feeder, to) if target.write else []
+    except ReadError as exc:
+        raise InputError(str(exc)) from exc
+    terminal = Terminal(False)
+    urgent = [issue for issue in audit if issue.severity != "audit"]
+    noted = [issue for issue in audit if issue.severity == "audit"]
+    for issue in [*urgent, *noted[:AUDIT_SHOWN]]:
+        terminal.say(f"{issue}")
+    if len(noted) > AUDIT_SHOWN:
+        terminal.say(f"{len(noted) - AUDIT_SHOWN} more audit notes")
+    terminal.say(f"written: {to}")
 
 
 @scenarios_app.command("list")

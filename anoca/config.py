@@ -343,7 +343,7 @@ def load_scenario(path: str | Path) -> Scenario:
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and isinstance(feeder.get("name"), str) and feeder["name"]:
         there = path.parent / feeder["name"]
-        if there.is_dir() or there.suffix.lower() == ".dss":
+        if there.is_dir() or there.suffix.lower() in (".dss", ".json"):
             feeder["name"] = str(there.resolve())
     return _validated(data, str(path))
 

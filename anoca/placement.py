@@ -14,9 +14,9 @@ import pandas as pd
 from anoca.config import FeederSection, ProsumersSection, Scenario
 from anoca.errors import InputError
 from dms import Units
-from feeders import Connections, Feeder, Loads, Switches, library
+from feeders import Connections, Feeder, Loads, Switches, library, readers
 from feeders.checks import Issue, check
-from feeders.readers.tables import TablesError, read_tables
+from feeders.readers.errors import MissingEngineError, ReadError
 from feeders.table import Array
 from hems import Battery, Home
 
@@ -98,14 +98,12 @@ def load_feeder(section: FeederSection, **more: Option) -> Feeder:
 
 
 def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
-    """A feeder of the library, of a folder of CSV tables, or of an OpenDSS master file, as it is.
+    """A feeder of the library, or from files of any format in `feeders.readers`, as it is.
 
     Raises  InputError  an unknown feeder, files that hold none, or options that do not fit
     """
-    if Path(name).is_dir() or name.lower().endswith(".dss"):
-        if options:
-            raise InputError(f"feeder {name}: a feeder from files takes no options, not {', '.join(options)}")
-        return read_feeder(Path(name))[0]
+    if readers.is_file(name):
+        return read_feeder(Path(name), options)[0]
     try:
         return library.load(name, **options)
     except library.UnknownFeederError as exc:
@@ -117,19 +115,14 @@ def unchecked_feeder(name: str, options: Mapping[str, Option]) -> Feeder:
         raise InputError(f"feeder {name!r}: {text} (options given: {given}; it takes: {takes})") from exc
 
 
-def read_feeder(path: Path) -> tuple[Feeder, list[Issue]]:
-    """A feeder from a folder of tables or an OpenDSS master, and the audit of what reading it assumed.
+def read_feeder(path: Path, options: Mapping[str, Option] | None = None) -> tuple[Feeder, list[Issue]]:
+    """A feeder from files of any format in `feeders.readers`, and the audit of what reading it assumed.
 
     Raises  InputError  it cannot be read; the message names the file or the element
     """
-    from feeders.readers import opendss
-    from feeders.readers.errors import MissingEngineError, ReadError
-
     try:
-        if path.is_dir():
-            return read_tables(path), []
-        found = opendss.read(path, check=False)
-    except (TablesError, ReadError, MissingEngineError) as exc:
+        found = readers.read(path, options)
+    except (ReadError, MissingEngineError) as exc:
         raise InputError(str(exc)) from exc
     return found.feeder, list(found.audit)
 

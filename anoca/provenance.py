@@ -38,6 +38,8 @@ def input_files(scenario: Scenario) -> dict[str, Path]:
     }
     files = {role: path for role, path in named.items() if path is not None and path.is_file()}
     place = Path(scenario.feeder.name)
+    if place.is_file() and place.suffix.lower() == ".json":
+        return files | {f"feeder/{place.name}": place}
     folder = place.parent if place.suffix.lower() == ".dss" else place
     if place.exists() and folder.is_dir():
         found = (path for path in sorted(folder.rglob("*")) if path.is_file())

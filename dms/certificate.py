@@ -139,12 +139,14 @@ def certify(
     *,
     relaxed: bool = False,
     claimed_v_pu: Array | None = None,
+    other_v_pu: Array | None = None,
     flow: Flow | None = None,
 ) -> Certificate:
     """Power flow at the AES as sent, held against the limits in force.
 
     p_adjusted_kw  (n_connections,)  AES         claimed_v_pu  (n_nodes,) complex, of the optimiser
     relaxed        the limits in force were widened for violations that exist at zero export
+    other_v_pu     (n_nodes,) complex: the state that a power flow finds from there must be safe as well
     flow           a power flow at just these set-points, if there is one already
     """
     curtail = request.p_export_kw - p_adjusted_kw
@@ -153,13 +155,10 @@ def certify(
     disagreement = 0.0
     if claimed_v_pu is not None and flow.converged:
         disagreement = _disagreement(network, flow, claimed_v_pu)
-    if disagreement > VOLTAGE_AGREEMENT_PU and claimed_v_pu is not None:
-        # A load that steps at the end of its band has two states near it: then both must be safe.
-        other = _from_claim(network, request, curtail, flow, claimed_v_pu)
-        second = measure(network, other, values)
-        if other.converged and _disagreement(network, other, claimed_v_pu) <= VOLTAGE_AGREEMENT_PU:
-            disagreement = 0.0
-            state = max(state, second, key=lambda s: (not s.within(), s.worst_over_v, s.worst_over_i))
+    if other_v_pu is not None:
+        other = measure(network, _from(network, request, curtail, flow, other_v_pu), values)
+        if other.flow.converged:
+            state = max(state, other, key=lambda s: (not s.within(), s.worst_over_v, s.worst_over_i))
     reasons = _reasons(state, curtail, p_adjusted_kw, disagreement)
     where_v = first_largest(state.over_v) if len(state.over_v) else -1
     where_i = first_largest(state.over_i) if len(state.over_i) else -1
@@ -180,11 +179,9 @@ def _disagreement(network: Network, flow: Flow, claimed_v_pu: Array) -> float:
     return float(np.abs(flow.v[1:] / network.feeder.v_base_v[1:] - claimed_v_pu).max(initial=0.0))
 
 
-def _from_claim(
-    network: Network, request: DmsRequest, curtail_kw: Array, flow: Flow, claimed_v_pu: Array
-) -> Flow:
-    """The power flow that is found from the claimed voltages."""
-    v = np.concatenate([[0.0], claimed_v_pu * network.feeder.v_base_v[1:]])
+def _from(network: Network, request: DmsRequest, curtail_kw: Array, flow: Flow, v_pu: Array) -> Flow:
+    """The power flow that is found from given voltages."""
+    v = np.concatenate([[0.0], v_pu * network.feeder.v_base_v[1:]])
     return run(network, request, curtail_kw, start=replace(flow, v=v))
 
 

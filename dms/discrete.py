@@ -17,6 +17,7 @@ import numpy as np
 
 from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
 from dms.program import Numbers
+from dms.regimes import Regimes
 from dms.solution import DmsSolution, Moves, Status
 from dms.tick import Tick, from_point, optimise, publish, start_numbers
 from feeders.table import Array
@@ -118,7 +119,7 @@ def _dive(tick: Tick, point: InteriorPoint, options: IpoptOptions | None) -> tup
         if not free.any():
             break
         next_tick = tick.freed(free, np.where(free, target, held))
-        numbers = next_tick.numbers(tick.problem.voltages_v(point.x))
+        numbers = next_tick.numbers(Regimes(tick.problem.voltages_v(point.x)))
         numbers.x0[:] = np.clip(point.x, numbers.x_lo, numbers.x_hi)
         found = optimise(next_tick, numbers, options)
         if not found.converged:
@@ -159,7 +160,7 @@ def _relaxed(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> Int
     free = tick.freed(np.ones(len(tick.problem.controls), dtype=bool), tick.position)
     starts: list[Numbers] = []
     if base.point is not None and base.point.converged:
-        numbers = free.numbers(base.state.flow.v)
+        numbers = free.numbers(Regimes(base.state.flow.v))
         numbers.x0[:] = base.point.x
         starts.append(numbers)
     starts.append(start_numbers(free, tick.none_kw))
@@ -180,7 +181,7 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
         if warm is None:
             numbers = start_numbers(tick, tick.none_kw)
         else:
-            numbers = tick.numbers(tick.problem.voltages_v(warm.x))
+            numbers = tick.numbers(Regimes(tick.problem.voltages_v(warm.x)))
             numbers.x0[:] = warm.x
         point = optimise(tick, numbers, brief)
         solution = from_point(tick, point, "discrete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -126,6 +127,8 @@ def solve(
         import cyipopt
     except ImportError as exc:
         raise IpoptMissingError(INSTALL_HINT) from exc
+    # cyipopt reports every callback at level INFO.
+    logging.getLogger("cyipopt").setLevel(logging.WARNING)
     options = options or IpoptOptions()
     callbacks = _Callbacks(program)
     nlp = cyipopt.Problem(

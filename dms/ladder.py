@@ -3,8 +3,8 @@
     go_ahead              power flow with nothing curtailed keeps every limit
     interior_warm         Ipopt from the last tick's point
     interior              Ipopt from the power flow of the requests
-    interior_zero_export  Ipopt from the power flow of zero export
-    interior_displaced    Ipopt from a displaced start
+    interior_zero_export  Ipopt from the power flow of zero export, its barrier falling step by step
+    interior_displaced    the same from a displaced start
     uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
     uniform_share         the mildest equal percentage, likewise, where it costs less
     zero_export           every export at zero; always an answer under preexisting = "relax"
@@ -25,12 +25,16 @@ from dms import discrete
 from dms.fallback import mildest_rule
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.problem import DmsProblem
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.solution import DmsSolution, Status
 from dms.tick import Tick, from_point, optimise, publish, start_numbers, with_limits_in_force
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
+
+ADAPTIVE_ITERATIONS = 150
+"""Ipopt's with the adaptive barrier: where it works it needs 10 to 60, else it may wander for minutes."""
 
 
 def solve(
@@ -110,18 +114,20 @@ def _interior_warm(
 ) -> InteriorPoint | None:
     if warm is None or warm.point is None:
         return None
-    numbers = tick.numbers(warm.state.flow.v)
+    numbers = tick.numbers(Regimes(warm.state.flow.v))
     return optimise(tick, numbers, options, warm.point)
 
 
 def _interior(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    return optimise(tick, start_numbers(tick, tick.none_kw), options)
+    options = options or IpoptOptions()
+    brief = replace(options, max_iter=min(options.max_iter, ADAPTIVE_ITERATIONS))
+    return optimise(tick, start_numbers(tick, tick.none_kw), brief)
 
 
 def _interior_zero_export(
     tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
 ) -> InteriorPoint | None:
-    return optimise(tick, start_numbers(tick, tick.most_kw), options)
+    return optimise(tick, start_numbers(tick, tick.most_kw), _monotone(options))
 
 
 def _interior_displaced(
@@ -131,7 +137,12 @@ def _interior_displaced(
     numbers = start_numbers(tick, 0.5 * tick.most_kw)
     shift = np.random.default_rng(0).uniform(-1e-2, 1e-2, tick.problem.program.n)
     numbers.x0[:] += shift * np.maximum(np.abs(numbers.x0), 1e-2)
-    return optimise(tick, numbers, options)
+    return optimise(tick, numbers, _monotone(options))
+
+
+def _monotone(options: IpoptOptions | None) -> IpoptOptions:
+    """The barrier falls step by step: slower where the adaptive rule works, and surer where it does not."""
+    return replace(options or IpoptOptions(), mu_strategy="monotone")
 
 
 def _fallback(tick: Tick) -> DmsSolution:

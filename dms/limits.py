@@ -110,6 +110,17 @@ class LimitValues:
         held[self.node] *= np.where(size > 0, inside / np.where(size > 0, size, 1.0), 1.0)
         return held
 
+    def tightened(self, over_v: Array, over_i: Array) -> LimitValues:
+        """Narrower by what a state lies outside of them: over_v (n_v,) pu, over_i (n_i,) relative."""
+        more = np.where(over_v > 0, over_v, 0.0)
+        middle = (self.v_min_pu + self.v_max_pu) / 2
+        return replace(
+            self,
+            v_min_pu=np.minimum(self.v_min_pu + more, middle - 1e-6),
+            v_max_pu=np.maximum(self.v_max_pu - more, middle + 1e-6),
+            i_max_a=self.i_max_a / (1 + np.maximum(over_i, 0.0)),
+        )
+
     def relaxed(self, v_pu: Array, i_a: Array) -> LimitValues:
         """Widened so that the state (v_pu (n_v,), i_a (n_i,)) keeps every limit."""
         return replace(

@@ -20,6 +20,7 @@ from dms.network import Network
 from dms.norms import NORMS, degree
 from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import CurtailUnit, DmsRequest, Units
 from dms.scaling import KW_PER_PU
 from feeders import Connections, Feeder
@@ -54,7 +55,7 @@ class DmsProblem:
         self,
         request: DmsRequest,
         values: LimitValues | None = None,
-        v: Array | None = None,
+        regimes: Regimes | None = None,
         *,
         base: Array | None = None,
         position: Array | None = None,
@@ -62,14 +63,14 @@ class DmsProblem:
     ) -> Numbers:
         """Numbers of one tick: bounds from the request and the limits in force.
 
-        v         (n_nodes + 1,) complex volt at which the regimes of loads are read; None: in band
+        regimes   which of its laws a load obeys; default: that inside its band
         base      (n_controls,) where the controls come from; None: as the feeder has them
         position  (n_controls,) where they are held; None: at the base
         free      (n_controls,) bool, those that may move within a tick's reach of the base
         """
         numbers = self.program.numbers.copy()
         for device in devices.in_feeder(self.feeder):
-            device.set_numbers(self.feeder, self.program, request, numbers, v)
+            device.set_numbers(self.feeder, self.program, request, numbers, regimes or Regimes())
         set_limit_numbers(self.program, self.values, values or self.values, numbers)
         if len(self.controls):
             base = self.controls.present(self.feeder) if base is None else base
@@ -92,22 +93,21 @@ class DmsProblem:
         v[1:] = (x[blocks["v_re"].span] + 1j * x[blocks["v_im"].span]) * base[1:]
         return v
 
-    def regimes(self, numbers: Numbers) -> bytes:
+    def laws(self, numbers: Numbers) -> bytes:
         """The laws that loads and injections follow under a tick's numbers, to tell them apart."""
         given, rows = self.program.columns("given"), self.program.row_indices("power")
         return numbers.x_lo[given].tobytes() + numbers.row_lo[rows].tobytes()
 
-    def law_gap(self, x: Array, one: Numbers, other: Numbers) -> float:
-        """Largest difference of a load's or injection's power at x between two sets of numbers, per unit."""
-        given, rows = self.program.columns("given"), self.program.row_indices("power")
-        if not len(given):
-            return 0.0
+    def law_gap(self, x: Array, one: Numbers, other: Numbers) -> Array:
+        """Difference at x, per unit, of every row of `Program` between two sets of numbers."""
+        given = self.program.columns("given")
         gaps = []
         for numbers in (one, other):
             x = x.copy()
             x[given] = numbers.x_lo[given]
-            gaps.append(self.program.constraints(x)[rows] - numbers.row_lo[rows])
-        return float(np.abs(gaps[0] - gaps[1]).max(initial=0.0))
+            gaps.append(self.program.constraints(x) - numbers.row_lo)
+        with np.errstate(invalid="ignore"):
+            return np.abs(gaps[0] - gaps[1])
 
     def request(self, p_export_kw: Array, **given: Array) -> DmsRequest:
         """A tick's request with this problem's curtailment units; see `DmsRequest.of`."""

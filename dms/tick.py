@@ -15,6 +15,7 @@ from dms import interior
 from dms.certificate import (
     BAND_TOLERANCE_PU,
     CURRENT_TOLERANCE,
+    VOLTAGE_AGREEMENT_PU,
     Certificate,
     State,
     certify,
@@ -27,9 +28,11 @@ from dms.network import Flow, Network
 from dms.norms import degree
 from dms.problem import DmsProblem
 from dms.program import Numbers
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution, Preexisting, Status
+from feeders import Loads
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
@@ -78,10 +81,10 @@ class Tick:
         """No curtailment, (n_units,)."""
         return np.zeros(len(self.problem.units.name))
 
-    def numbers(self, v: Array | None) -> Numbers:
-        """Numbers of the tick, loads in the regimes of voltages v."""
+    def numbers(self, regimes: Regimes) -> Numbers:
+        """Numbers of the tick, loads in their regimes."""
         return self.problem.at(
-            self.request, self.values, v, base=self.base, position=self.position, free=self.free
+            self.request, self.values, regimes, base=self.base, position=self.position, free=self.free
         )
 
     def at(self, position: Array) -> Tick:
@@ -130,7 +133,7 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
     flow = tick.state(curtail_kw).flow
     # Loads start in the regime of a state that keeps the limits: the solution will keep them.
     v = tick.values.held(flow.v, problem.feeder.v_base_v) if flow.converged else None
-    numbers = tick.numbers(v)
+    numbers = tick.numbers(Regimes(v))
     numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
     if "peak" in problem.program.variables:
         peak = float((problem.weights * curtail_kw).max()) / KW_PER_PU
@@ -150,36 +153,60 @@ def optimise(
     weighted = problem.weights * most
     typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
     scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
-    found: dict[bytes, InteriorPoint] = {}  # by the regimes solved with
+    regimes, iterations, seen = Regimes(), 0, set[bytes]()
+    loads, asked = problem.feeder[Loads], tick.values
     for _ in range(REGIME_ROUNDS):
         point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
-        found[problem.regimes(numbers)] = point
-        solved, numbers = numbers, tick.numbers(_judged_v(tick, point))
-        if problem.law_gap(point.x, solved, numbers) <= REGIME_TOLERANCE_PU:
+        iterations += point.iterations
+        if not len(problem.program.columns("given")) or not np.isfinite(point.x).all():
             break
-        if (key := problem.regimes(numbers)) in found:
-            # Neither regime's optimum stays in it: the costlier one leaves the state the more room.
-            circle = list(found.values())[list(found).index(key) :]
-            point = max(circle, key=lambda p: (p.converged, p.objective))
-            break
+        seen.add(problem.laws(numbers))
+        own, flow = problem.voltages_v(point.x), _flow_at(tick, point)
+        regimes = replace(regimes.pin(loads, own), v=own if flow is None else flow.v)
+        solved, numbers = numbers, tick.numbers(regimes)
+        if problem.laws(numbers) in seen:  # back and forth: pin those who go
+            regimes = regimes.pin(loads, own, _changed_loads(problem, point.x, solved, numbers))
+            numbers = tick.numbers(regimes)
+        if _same_laws(problem, point.x, solved, numbers):
+            if flow is None or not regimes.pins or not point.converged:
+                break
+            # A pinned load may stand in its other state: that must keep the limits as well.
+            state = measure(tick.network, flow, asked)
+            if state.within(BAND_TOLERANCE_PU / 2, CURRENT_TOLERANCE / 2):
+                break
+            tick = replace(tick, values=tick.values.tightened(state.over_v, state.over_i))
+            numbers = tick.numbers(regimes)
         log.info("loads change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
-    return replace(point, iterations=sum(p.iterations for p in found.values()))
+    return replace(point, iterations=iterations)
 
 
-def _judged_v(tick: Tick, point: InteriorPoint) -> Array:
-    """Voltages that tell the regimes of loads: of the power flow at the point's curtailment.
+def _same_laws(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> bool:
+    rows = problem.program.row_indices("power")
+    return bool(problem.law_gap(x, one, other)[rows].max(initial=0.0) <= REGIME_TOLERANCE_PU)
 
-    A load that steps at the end of its band (cvr) has two consistent states near it. What the
-    independent power flow finds is what counts, so that the certificate will find it too.
+
+def _changed_loads(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> Array:
+    """(n_loads,) bool: loads whose law differs between two sets of numbers."""
+    if "p_load" not in problem.program.rows:
+        return np.zeros(0, dtype=bool)
+    gap = problem.law_gap(x, one, other)
+    both = np.maximum(*(gap[problem.program.rows[name].span] for name in ("p_load", "q_load")))
+    return np.asarray(both > REGIME_TOLERANCE_PU)
+
+
+def _flow_at(tick: Tick, point: InteriorPoint) -> Flow | None:
+    """The independent power flow at the point's curtailment: its voltages tell the regimes of loads.
+
+    So the certificate will find the same. None where controls are free (the circuit stands elsewhere)
+    and where there is no power flow.
     """
-    problem = tick.problem
-    own = problem.voltages_v(point.x)
-    if not len(problem.program.columns("given")) or np.any(tick.free):
-        return own
-    curtail = point.x[problem.program.variables["p_curtail"].span] * KW_PER_PU
+    if np.any(tick.free):
+        return None
+    program = tick.problem.program
+    curtail = point.x[program.variables["p_curtail"].span] * KW_PER_PU
     flow = tick.state(np.clip(curtail, 0.0, tick.most_kw)).flow
-    return flow.v if flow.converged else own
+    return flow if flow.converged else None
 
 
 def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:
@@ -206,12 +233,17 @@ def publish(
     adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
     adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
     adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
-    claimed = None
-    if point is not None:
-        claimed = problem.voltages_v(point.x)[1:] / problem.feeder.v_base_v[1:]
     flow = flow or run(tick.network, request, request.p_export_kw - adjusted)
+    claimed, other = (None, None) if point is None else _claims(tick, point, flow)
     certificate = certify(
-        tick.network, request, adjusted, tick.values, relaxed=tick.relaxed, claimed_v_pu=claimed, flow=flow
+        tick.network,
+        request,
+        adjusted,
+        tick.values,
+        relaxed=tick.relaxed,
+        claimed_v_pu=claimed,
+        other_v_pu=other,
+        flow=flow,
     )
     state = measure(tick.network, flow, tick.values)
     return DmsSolution(
@@ -229,6 +261,23 @@ def publish(
         point=point,
         position=tick.position,
     )
+
+
+def _claims(tick: Tick, point: InteriorPoint, flow: Flow) -> tuple[Array, Array | None]:
+    """The optimiser's voltages (n_nodes,) per unit; and those of another state, where a load has two.
+
+    Where the optimisation pinned a load outside its band and the power flow finds it inside, the point's
+    own voltages are the other state, and the claim is the programme's power flow with the load inside.
+    """
+    problem, base = tick.problem, tick.problem.feeder.v_base_v[1:]
+    own = problem.voltages_v(point.x)[1:] / base
+    agree = flow.converged and np.abs(flow.v[1:] / base - own).max(initial=0.0) <= VOLTAGE_AGREEMENT_PU
+    if agree or not flow.converged or not len(problem.program.columns("given")):
+        return own, None
+    numbers = tick.numbers(Regimes(flow.v))
+    curtail = point.x[problem.program.variables["p_curtail"].span]
+    model = problem.power_flow.solve(numbers, curtail)
+    return problem.voltages_v(model.x)[1:] / base, own
 
 
 def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) -> Status:

@@ -22,6 +22,7 @@ from dms.devices import (
     transformer,
 )
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import (
     Connections,
@@ -37,7 +38,6 @@ from feeders import (
     Windings,
 )
 from feeders.elements import Admittances, Capacitors, Reactors, Regulators
-from feeders.table import Array
 
 
 class Device(Protocol):
@@ -52,11 +52,11 @@ class Device(Protocol):
         program: Program,
         request: DmsRequest,
         numbers: Numbers,
-        v: Array | None = None,
+        regimes: Regimes,
     ) -> None:
         """Write the tick's figures into the bounds.
 
-        v  (n_nodes + 1,) complex volt at which the regimes of loads are read; None: inside every band
+        regimes  which of its laws a load that follows the voltage obeys
         """
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dms.builder import Builder
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import Feeder
 from feeders.elements import Admittances
-from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -20,6 +20,6 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
     """Nothing of a fixed admittance changes from tick to tick."""

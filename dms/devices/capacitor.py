@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dms.builder import Builder
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import Feeder
 from feeders.elements import Capacitors
 from feeders.elements.capacitors import step_s
-from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -34,6 +34,6 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
     """Free steps are numbers of `dms.controls`; nothing else changes from tick to tick."""

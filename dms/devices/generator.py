@@ -7,9 +7,9 @@ import numpy as np
 from dms.builder import Builder
 from dms.devices.voltage_law import Law, add_power, set_power
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import EARTH, Feeder, Generators
-from feeders.elements.loads import per_unit
 from feeders.table import Array
 
 
@@ -38,12 +38,11 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
-    """The table's powers, each generator in the regime that the voltages v put it in."""
+    """The table's powers, each generator in its regime."""
     t = feeder[Generators]
-    w = np.ones(len(t)) if v is None else per_unit(t.v_nom_kv, v[t.pair[:, 0]] - v[t.pair[:, 1]])
-    law = regime_law(t, w, always_inside=v is None)
+    law = regime_law(t, regimes.w(t), always_inside=not regimes.known)
     law = law.where(_follows(t), law.at_rated())
     set_power(program, numbers, "generator", law, t.p_kw, t.q_kvar)
 

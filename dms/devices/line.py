@@ -6,10 +6,10 @@ import numpy as np
 
 from dms.builder import Builder
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import Feeder, Lines
 from feeders.elements import lines
-from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -42,6 +42,6 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
     """Nothing of a line changes from tick to tick; ratings are set with the limits."""

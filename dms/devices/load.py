@@ -7,9 +7,10 @@ import numpy as np
 from dms.builder import Builder
 from dms.devices.voltage_law import Law, add_power, fold, set_power
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import EARTH, Feeder, Loads
-from feeders.elements.loads import per_unit, voltage_dependent
+from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
 
 ONE, LINEAR, SQUARE, POWER = np.eye(4)
@@ -41,12 +42,12 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
-    """The tick's consumption, kW and kvar, each load in the regime that the voltages v put it in."""
+    """The tick's consumption, kW and kvar, each load in its regime."""
     t = feeder[Loads]
-    w = np.ones(len(t)) if v is None else per_unit(t.v_nom_kv, v[t.pair[:, 0]] - v[t.pair[:, 1]])
-    law = regime_law(t, w, always_inside=v is None)
+    w = regimes.load_w(t)
+    law = regime_law(t, w, always_inside=not regimes.known)
     law = law.where(_follows(t), law.at_rated())
     set_power(program, numbers, "load", law, request.p_load_kw, request.q_load_kvar)
 

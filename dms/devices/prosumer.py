@@ -7,10 +7,10 @@ import numpy as np
 from dms.builder import Builder
 from dms.phasor import Terms
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from feeders import EARTH, Connections, Feeder
-from feeders.table import Array
 
 
 def build(feeder: Feeder, b: Builder) -> None:
@@ -35,7 +35,7 @@ def build(feeder: Feeder, b: Builder) -> None:
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
     """The tick's export request, import and reactive power; (2i) bounds the curtailment."""
     p, q = program.rows["p_prosumer"].span, program.rows["q_prosumer"].span

@@ -9,6 +9,7 @@ import numpy as np
 from dms.builder import Builder
 from dms.phasor import Phasor
 from dms.program import Numbers, Program
+from dms.regimes import Regimes
 from dms.request import DmsRequest
 from feeders import EARTH, Feeder, Transformers, WindingPairs, Windings
 from feeders.elements import transformers
@@ -146,6 +147,6 @@ def _post_coil(b: Builder, pair: Array, current: Phasor, float_s: Array) -> None
 
 
 def set_numbers(
-    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, v: Array | None = None
+    feeder: Feeder, program: Program, request: DmsRequest, numbers: Numbers, regimes: Regimes
 ) -> None:
     """Free taps are numbers of `dms.controls`; nothing else changes from tick to tick."""

@@ -6,6 +6,7 @@ import pytest
 from dms import DmsProblem, DmsRequest, Limits, compile
 from dms.certificate import measure, run
 from dms.devices import DEVICES, in_feeder, line, source
+from dms.regimes import Regimes
 from feeders import Connections, Feeder, Generators, Loads, Switches, Windings
 
 AGREE_PU = 1e-9
@@ -36,7 +37,7 @@ def test_voltages_and_limited_currents_agree_with_the_independent_power_flow(
     problem = compile(feeder, limits=Limits(i_max_default_a=100.0))
     request = _request(problem, seed)
     flow = run(problem.network, request)
-    point = problem.power_flow.solve(problem.at(request, v=flow.v))
+    point = problem.power_flow.solve(problem.at(request, regimes=Regimes(flow.v)))
     assert point.converged
     assert flow.converged
     blocks, rows = problem.program.variables, problem.program.rows
@@ -59,7 +60,7 @@ def test_a_curtailment_is_split_by_the_shares(zoo: Feeder) -> None:
     split_kw = problem.units.split_kw(curtail_kw)
     assert split_kw.tolist() == [0.0, 10.0, 0.0, 6.0, 0.0, 4.0, 0.0]
     flow = run(problem.network, request, split_kw)
-    x = problem.power_flow.solve(problem.at(request, v=flow.v), curtail_kw / 1e3).x
+    x = problem.power_flow.solve(problem.at(request, regimes=Regimes(flow.v)), curtail_kw / 1e3).x
     blocks = problem.program.variables
     v = x[blocks["v_re"].span] + 1j * x[blocks["v_im"].span]
     assert np.abs(v - flow.v[1:] / zoo.v_base_v[1:]).max() < AGREE_PU
