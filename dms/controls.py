@@ -33,6 +33,7 @@ class Controls:
     winding         winding whose tap moves, by transformer; default: that of its regulator, else 1
     capacitors      banks whose number of steps is free
     steps_per_tick  most steps that any one of them moves in a tick, None = all it has
+    tries           most positions that are solved or screened in a tick
 
     Raises  ValueError  a bound that is not a positive whole number
     """
@@ -41,8 +42,11 @@ class Controls:
     winding: Mapping[str, int] = field(default_factory=dict)
     capacitors: tuple[str, ...] = ()
     steps_per_tick: int | None = None
+    tries: int = 40
 
     def __post_init__(self) -> None:
+        if not self.tries >= 1:
+            raise ValueError(f"tries = {self.tries} must be at least 1")
         if self.steps_per_tick is not None and not self.steps_per_tick >= 1:
             raise ValueError(f"steps_per_tick = {self.steps_per_tick} must be at least 1, or None")
 
@@ -73,6 +77,7 @@ class ControlValues:
     of_winding: Array
     of_capacitor: Array
     steps_per_tick: int | None
+    tries: int
 
     @staticmethod
     def resolve(feeder: Feeder, controls: Controls) -> ControlValues:
@@ -101,7 +106,8 @@ class ControlValues:
             found.append((bank, 0.0, float(steps.pop()), 1.0))
         name, lo, hi, step = (np.array(c) for c in zip(*found, strict=True)) if found else (np.zeros(0),) * 4
         text = name.astype(object)
-        return ControlValues(text, lo, hi, step, of_winding, of_capacitor, controls.steps_per_tick)
+        bounds = controls.steps_per_tick, controls.tries
+        return ControlValues(text, lo, hi, step, of_winding, of_capacitor, *bounds)
 
     def __len__(self) -> int:
         return len(self.name)
@@ -142,6 +148,19 @@ class ControlValues:
         grid = np.where(outside, base, grid)
         return np.where(np.abs(position - base) <= np.abs(position - grid) + 1e-9, base, grid)
 
+    def choices(self, base: Array, k: int) -> list[float]:
+        """Every position of control k within a tick's reach: whole steps, and where it is."""
+        lo, hi = (bound[k] for bound in self.reach(base))
+        steps = int(np.rint((self.hi[k] - self.lo[k]) / self.step[k])) + 1
+        grid = self.lo[k] + np.arange(steps) * self.step[k]
+        grid = grid[(grid >= lo - 1e-9) & (grid <= hi + 1e-9) & (np.abs(grid - base[k]) > 1e-9)]
+        return [float(base[k]), *grid.tolist()]
+
+    def stepped(self, here: float, way: float, base: float, k: int) -> float:
+        """The next whole step of control k up (way = 1) or down (-1); `base` where that lies on the way."""
+        there = self.lo[k] + np.rint((here + way * self.step[k] - self.lo[k]) / self.step[k]) * self.step[k]
+        return base if (base - here) * way > 1e-9 and (there - base) * way > -1e-9 else float(there)
+
     def steps_moved(self, position: Array, base: Array) -> Array:
         """Steps (n,) between two positions."""
         return np.asarray(np.abs(position - base) / self.step)
@@ -154,7 +173,8 @@ def add_positions(values: ControlValues, b: Builder, degree: int) -> None:
     """
     n = np.arange(len(values))
     one = np.ones(len(n))
-    position = b.add_variables("position", values.name, lo=values.lo, hi=values.hi, role="control")
+    bounds = {"lo": values.lo, "hi": values.hi, "start": values.present(b.feeder)}
+    position = b.add_variables("position", values.name, **bounds, role="control")
     moved = b.add_variables("moved", values.name, lo=0.0, role="control")
     for name, sign in (("moved_up", -1.0), ("moved_down", 1.0)):
         row = Terms(

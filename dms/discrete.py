@@ -2,9 +2,9 @@
 
 The answer that leaves every control where it is is always a candidate, so moving is never worse. From
 the relaxed optimum, controls are brought to whole steps one after the other, the nearest first, and the
-rest is relaxed anew each time. Around what that gives, single steps are tried one control at a time, to
-the other side of the relaxed position and back towards where the control came from, as long as the
-objective falls, or stays and fewer steps are moved.
+rest is relaxed anew each time. Around what that gives, single steps are tried, of one control and of two,
+as long as the objective falls, or stays and fewer steps are moved. Where all positions within reach are
+no more than may be tried, all of them are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
 import numpy as np
 
@@ -24,8 +25,6 @@ from feeders.table import Array
 
 SAME = 1e-6
 """Relative difference below which two objectives are equal; the fewer steps decide."""
-MOST_TRIED = 40
-"""Positions solved or screened in one tick."""
 
 CANDIDATE_ITERATIONS = 120
 """Ipopt's at one position: what takes longer next to a known answer has none."""
@@ -47,7 +46,7 @@ class _Search:
     def offer(self, position: Array) -> bool:
         """Solve at a position; True where it becomes the best."""
         key = position.tobytes()
-        if key in self.tried or len(self.tried) >= MOST_TRIED:
+        if key in self.tried or len(self.tried) >= self.tick.problem.controls.tries:
             return False
         found = self.tried[key] = _solve_at(self.tick.at(position), self.start, self.options)
         if found is None or not self._beats(found):
@@ -98,6 +97,9 @@ def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsS
         search.offer(tick.problem.controls.rounded(target, tick.base))
         dived, search.start = _dive(tick, relaxed, options)
         search.offer(dived)
+    if (all_of_them := _within_reach(search)) is not None:
+        for position in sorted(all_of_them, key=lambda p: float(np.abs(p - target).sum())):
+            search.offer(position)
     while any(search.offer(p) for p in _neighbours(search, target)):
         pass
     steps = tick.problem.controls.steps_moved(search.best.position, tick.base)
@@ -135,24 +137,36 @@ def _positions(tick: Tick, point: InteriorPoint) -> Array:
     return position.copy()
 
 
-def _neighbours(search: _Search, target: Array) -> Iterator[Array]:
-    """One step of one control: to the other side of the relaxed position, and back to where it was."""
+def _within_reach(search: _Search) -> list[Array] | None:
+    """Every position within a tick's reach, None where they are more than may be tried."""
     controls, base = search.tick.problem.controls, search.tick.base
+    choices = [controls.choices(base, k) for k in range(len(controls))]
+    if np.prod([len(c) for c in choices]) + len(search.tried) > controls.tries:
+        return None
+    return [np.array(position) for position in product(*choices)]
+
+
+def _neighbours(search: _Search, target: Array) -> Iterator[Array]:
+    """One step of one control, then of two at once: the likeliest first.
+
+    Likeliest: towards the relaxed position, then back to where it was. Two taps in series have the same
+    effect to a first order, so that only both together find the better of two such positions.
+    """
+    controls, base, here = search.tick.problem.controls, search.tick.base, search.best.position
     lo, hi = controls.reach(base)
-    here = search.best.position
+    single: list[tuple[int, float]] = []
     for k in np.argsort(-np.abs(target - here) / controls.step, kind="stable"):
-        aims = [target[k], base[k]] if np.isfinite(target[k]) else [base[k]]
-        for aim in aims:
-            step = np.clip(aim - here[k], -controls.step[k], controls.step[k])
-            if abs(step) < 1e-9:
-                continue
-            there = here.copy()
-            count = np.rint((here[k] + np.sign(step) * controls.step[k] - controls.lo[k]) / controls.step[k])
-            there[k] = controls.lo[k] + count * controls.step[k]
-            if abs(there[k] - base[k]) < 0.5 * controls.step[k]:
-                there[k] = base[k]
-            if lo[k] - 1e-9 <= there[k] <= hi[k] + 1e-9:
-                yield there
+        wanted = [np.sign(target[k] - here[k]), np.sign(base[k] - here[k]), 1.0, -1.0]
+        for way in dict.fromkeys(w for w in wanted if w != 0 and np.isfinite(w)):
+            there = controls.stepped(here[k], way, base[k], int(k))
+            if lo[k] - 1e-9 <= there <= hi[k] + 1e-9:
+                single.append((int(k), there))
+    single.sort(key=lambda move: abs(move[1] - target[move[0]]) > abs(here[move[0]] - target[move[0]]))
+    for moves in [*((m,) for m in single), *combinations(single, 2)]:
+        position = here.copy()
+        position[[k for k, _ in moves]] = [there for _, there in moves]
+        if len({k for k, _ in moves}) == len(moves):
+            yield position
 
 
 def _relaxed(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> InteriorPoint | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dms.controls import Controls, ControlValues
 from dms.devices import check_supported
 from dms.limits import Limits, LimitValues
 from dms.problem import DmsProblem
@@ -47,6 +48,7 @@ def build_model(
     limits: Limits | None = None,
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
+    controls: Controls | None = None,
 ) -> pyo.ConcreteModel:
     """(2) for one feeder; tick numbers stand at zero and are set by `DmsProblem.at`.
 
@@ -61,7 +63,9 @@ def build_model(
     units = Units.of(feeder[Connections], curtail_unit)
     nodes = list(feeder.node_names[1:])
     m.v_re, m.v_im = pyo.Var(nodes, initialize=0.0), pyo.Var(nodes, initialize=0.0)
-    into = Into()
+    into = Into(ControlValues.resolve(feeder, controls or Controls()))
+    if len(into.controls):
+        _controls(m, feeder, into.controls, norm)
     for part in LAWS:
         part(m, feeder, units, into)
     _kcl(m, feeder)
@@ -78,6 +82,7 @@ def compile(
     limits: Limits | None = None,
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
+    controls: Controls | None = None,
     extend: Extend | None = None,
 ) -> DmsProblem:
     """As `dms.compile`, with the structure read from the Pyomo text and the user's own additions.
@@ -87,8 +92,9 @@ def compile(
             the certificate know the network's limits only
     Raises  as `dms.compile` and `to_program`
     """
-    problem = compile_problem(feeder, norm=norm, limits=limits, weights=weights, curtail_unit=curtail_unit)
-    model = build_model(feeder, norm=norm, limits=limits, weights=weights, curtail_unit=curtail_unit)
+    given = {"norm": norm, "limits": limits, "weights": weights, "curtail_unit": curtail_unit}
+    problem = compile_problem(feeder, **given, controls=controls)  # type: ignore[arg-type]
+    model = build_model(feeder, **given, controls=controls)  # type: ignore[arg-type]
     if extend is not None:
         extend(model)
     own = problem.program
@@ -102,6 +108,21 @@ def load_values(model: pyo.ConcreteModel, program: Program, x: Array) -> None:
     for name, block in program.variables.items():
         for data, value in zip(model.find_component(name).values(), x[block.span], strict=True):
             data.set_value(float(value), skip_validation=True)
+
+
+def _controls(m: pyo.ConcreteModel, feeder: Feeder, values: ControlValues, norm: str) -> None:
+    """(2k): positions between their bounds, and a trifle for every step they move."""
+    import pyomo.environ as pyo
+
+    names = list(values.name)
+    bounds = {n: (float(lo), float(hi)) for n, lo, hi in zip(names, values.lo, values.hi, strict=True)}
+    present = dict(zip(names, values.present(feeder).tolist(), strict=True))
+    m.position = pyo.Var(names, bounds=lambda _, n: bounds[n], initialize=present)
+    m.moved = pyo.Var(names, bounds=(0, None), initialize=0.0)
+    step = dict(zip(names, values.step, strict=True))
+    add_rows(m, "moved_up", {n: m.moved[n] - m.position[n] / step[n] >= 0 for n in names})
+    add_rows(m, "moved_down", {n: m.moved[n] + m.position[n] / step[n] >= 0 for n in names})
+    m.move_cost = (1e-10 if norm == "l2" else 1e-7) * sum(m.moved[n] for n in names)
 
 
 def _kcl(m: pyo.ConcreteModel, feeder: Feeder) -> None:
@@ -144,4 +165,4 @@ def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
         cost = m.peak["r"]
     else:
         raise KeyError(f"norm {norm!r} is not in the Pyomo text")
-    m.cost = pyo.Objective(expr=cost)
+    m.cost = pyo.Objective(expr=cost + getattr(m, "move_cost", 0.0))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dms.controls import ControlValues
 from dms.request import Units
 from dms.scaling import S_BASE_VA
 from feeders import ABSENT, EARTH, Connections, Feeder, Generators, Lines, Loads, Sources, Switches
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 
 
 class Into(dict[tuple[str, int, int], tuple[Any, Any, float]]):
-    """(kind, row, slot) -> current into the terminal (re, im) and its base in ampere."""
+    """(kind, row, slot) -> current into the terminal (re, im) and its base in ampere.
+
+    controls  what may be moved      turns  rows of free taps, by winding and part
+    """
+
+    def __init__(self, controls: ControlValues) -> None:
+        super().__init__()
+        self.controls = controls
+        self.turns: dict[tuple[int, str], dict[str, Any]] = {}
 
 
 def voltage(m: pyo.ConcreteModel, feeder: Feeder, node: int) -> tuple[Any, Any]:
@@ -156,8 +165,10 @@ def _shunt(m: pyo.ConcreteModel, feeder: Feeder, node: int, far: int, y_s: compl
 def shunts(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into) -> None:
     """Capacitors n y (v_a - v_b), reactors (1/z + g)(v_a - v_b), fixed admittances y v_of at `to`."""
     c, r, y = feeder[Capacitors], feeder[Reactors], feeder[Admittances]
-    omega_c = 1j * c.kvar * 1e3 / (c.v_nom_kv * 1e3) ** 2
-    pairs = [*zip(c.pair, c.steps_on / (1 / omega_c + c.z_ohm), strict=True)] if len(c) else []
+    y_step = 1 / (1 / (1j * c.kvar * 1e3 / (c.v_nom_kv * 1e3) ** 2) + c.z_ohm) if len(c) else np.zeros(0)
+    fixed = np.flatnonzero(into.controls.of_capacitor < 0)
+    pairs = [*zip(c.pair[fixed], c.steps_on[fixed] * y_step[fixed], strict=True)]
+    _switched_capacitors(m, feeder, into, y_step)
     pairs += [*zip(r.pair, 1 / r.z_ohm + r.g_s, strict=True)]
     entries = [*zip(y.to_node, y.of_node, y.y_s, strict=True)]
     for (a, b), value in pairs:
@@ -168,8 +179,30 @@ def shunts(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into) -> No
             m.injected[to].append((-re, -im))
 
 
+def _switched_capacitors(m: pyo.ConcreteModel, feeder: Feeder, into: Into, y_step: Any) -> None:
+    """i = n y (v_a - v_b) with the number of steps n free."""
+    c, of = feeder[Capacitors], into.controls.of_capacitor
+    free = np.flatnonzero(of >= 0)
+    if not len(free):
+        return
+    i_re, i_im = _currents(m, "i_capacitor", list(c.name[free]))
+    law_re, law_im = {}, {}
+    for k in free:
+        a, b = (int(n) for n in c.pair[k])
+        one = _times(complex(y_step[k] * _z_base(feeder, max(a, b))), *_across(m, feeder, (a, b)))
+        n, name = m.position[into.controls.name[of[k]]], c.name[k]
+        law_re[name], law_im[name] = n * one[0] - i_re[name] == 0, n * one[1] - i_im[name] == 0
+        m.injected[a].append((-i_re[name], -i_im[name]))
+        m.injected[b].append((i_re[name], i_im[name]))
+    add_rows(m, "steps_capacitor_re", law_re)
+    add_rows(m, "steps_capacitor_im", law_im)
+
+
 def transformers(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into) -> None:
-    """u_0 - u_1 / a = z j; coil 0 takes j, coil 1 takes -j / a; small shunts at coil ends."""
+    """e_0 - e_1 / a = z j; coil 0 draws j, coil 1 -j / a, with their core; small shunts at coil ends.
+
+    e = u where the tap is fixed; else u = tau e and tau i = the current so found.
+    """
     t, w, x = feeder[Transformers], feeder[Windings], feeder[WindingPairs]
     if not len(t):
         return
@@ -181,38 +214,91 @@ def transformers(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into)
         for leg in range(3):
             if (w.pair[rows, leg] != ABSENT).all():
                 legs[f"{t.name[r]}.{leg + 1}"] = (r, int(rows[0]), int(rows[1]), leg)
+    tap = np.where(into.controls.of_winding >= 0, 1.0, w.tap)
     j_re, j_im = _currents(m, "i_transformer", list(legs))
+    seen = [_taps(m, feeder, into, legs, number) for number in (0, 1)]
     law_re, law_im = {}, {}
     for key, (r, w0, w1, leg) in legs.items():
         n_legs = int((w.pair[w0] != ABSENT).all(axis=1).sum())
-        v0, v1 = w.v_coil_kv[w0] * w.tap[w0], w.v_coil_kv[w1] * w.tap[w1]
+        v0, v1 = w.v_coil_kv[w0] * tap[w0], w.v_coil_kv[w1] * tap[w1]
         x_pct = float(x.x_pct[x.transformer == r][0])
         z_pct = complex(w.r_pct[w0] + w.r_pct[w1], x_pct) / 100
         z_ohm = z_pct * (v0 * 1e3) ** 2 / (t.s_kva[r] * 1e3 / n_legs)
         node0, node1 = int(w.pair[w0, leg].max()), int(w.pair[w1, leg].max())
         first0 = int(w.pair[w0, leg, 0] if w.pair[w0, leg, 0] > EARTH else w.pair[w0, leg, 1])
         gain = feeder.v_base_v[node1] / feeder.v_base_v[node0] * v0 / v1  # base_1 / (a base_0)
-        u0, u1 = _across(m, feeder, w.pair[w0, leg]), _across(m, feeder, w.pair[w1, leg])
+        e0, e1 = seen[0][key], seen[1][key]
         drop = _times(z_ohm / _z_base(feeder, first0), j_re[key], j_im[key])
-        law_re[key] = u0[0] - gain * u1[0] - drop[0] == 0
-        law_im[key] = u0[1] - gain * u1[1] - drop[1] == 0
-        for winding, slot, share in ((w0, 0, 1.0), (w1, 6, -gain)):
-            a, b = (int(n) for n in w.pair[winding, leg])
-            base = S_BASE_VA / feeder.v_base_v[max(a, b)]
-            v_tap = w.v_coil_kv[winding] * w.tap[winding] * 1e3
+        law_re[key] = e0[0] - gain * e1[0] - drop[0] == 0
+        law_im[key] = e0[1] - gain * e1[1] - drop[1] == 0
+        for number, winding, share in ((0, w0, 1.0), (1, w1, -gain)):
+            node = max(int(n) for n in w.pair[winding, leg])
+            v_tap = w.v_coil_kv[winding] * tap[winding] * 1e3
             core = complex(w.core_pct[winding]) / 100 * t.s_kva[r] * 1e3 / n_legs / v_tap**2
-            u = _across(m, feeder, (a, b))
-            magnetising = _times(core * _z_base(feeder, max(a, b)), *u) if core else (0.0, 0.0)
-            for end, sign, side in ((b, -share, -1), (a, share, 1)):
-                shunt = _shunt(m, feeder, end, end, complex(w.float_s[winding]))
-                drawn = (
-                    sign * j_re[key] + side * magnetising[0] + shunt[0],
-                    sign * j_im[key] + side * magnetising[1] + shunt[1],
-                )
-                m.injected[end].append((-drawn[0], -drawn[1]))
-            into["transformer", r, slot + 2 * leg] = (*drawn, base)
+            e = seen[number][key]
+            magnetising = _times(core * _z_base(feeder, node), *e) if core else (0.0, 0.0)
+            coil = share * j_re[key] + magnetising[0], share * j_im[key] + magnetising[1]
+            coil = _behind(m, into, number, f"{t.name[r]} winding {number}.{leg + 1}", winding, coil)
+            _post_coil(m, feeder, into, (r, number, winding, leg), coil)
     add_rows(m, "leakage_transformer_re", law_re)
     add_rows(m, "leakage_transformer_im", law_im)
+    for number in (0, 1):
+        for part in ("re", "im"):
+            if rows_of := into.turns.get((number, part)):
+                add_rows(m, f"turns_tap_{number}_{part}", rows_of)
+
+
+def _taps(m: pyo.ConcreteModel, feeder: Feeder, into: Into, legs: dict[str, Any], number: int) -> Any:
+    """Voltage behind the tap of winding 0 or 1, by leg; its variables and laws where the tap is free."""
+    t, w = feeder[Transformers], feeder[Windings]
+    seen, free = {}, {}
+    for key, (r, *rows, leg) in legs.items():
+        winding = rows[number]
+        seen[key] = _across(m, feeder, w.pair[winding, leg])
+        if into.controls.of_winding[winding] >= 0:
+            free[key] = f"{t.name[r]} winding {number}.{leg + 1}", _position(m, into, winding)
+    if free:
+        labels = [label for label, _ in free.values()]
+        e_re, e_im = _currents(m, f"e_tap_{number}", labels)
+        ratio_re, ratio_im = {}, {}
+        for key, (label, tau) in free.items():
+            ratio_re[label] = seen[key][0] - tau * e_re[label] == 0
+            ratio_im[label] = seen[key][1] - tau * e_im[label] == 0
+            seen[key] = e_re[label], e_im[label]
+        add_rows(m, f"ratio_tap_{number}_re", ratio_re)
+        add_rows(m, f"ratio_tap_{number}_im", ratio_im)
+        _currents(m, f"i_tap_{number}", labels)
+    return seen
+
+
+def _position(m: pyo.ConcreteModel, into: Into, winding: int) -> Any:
+    return m.position[into.controls.name[into.controls.of_winding[winding]]]
+
+
+def _behind(m: pyo.ConcreteModel, into: Into, number: int, label: str, winding: int, coil: Any) -> Any:
+    """tau i = j: the current in front of a free tap, `coil` itself behind a fixed one."""
+    if into.controls.of_winding[winding] < 0:
+        return coil
+    tau = _position(m, into, winding)
+    i = [m.find_component(f"i_tap_{number}_{part}")[label] for part in ("re", "im")]
+    for part, mine, behind in zip(("re", "im"), i, coil, strict=True):
+        into.turns.setdefault((number, part), {})[label] = behind - tau * mine == 0
+    return tuple(i)
+
+
+def _post_coil(
+    m: pyo.ConcreteModel, feeder: Feeder, into: Into, place: tuple[int, int, int, int], coil: Any
+) -> None:
+    """Coil current out of one end and into the other, and the small shunt at both ends."""
+    r, number, winding, leg = place
+    w = feeder[Windings]
+    a, b = (int(n) for n in w.pair[winding, leg])
+    base = S_BASE_VA / feeder.v_base_v[max(a, b)]
+    for end, sign in ((b, -1), (a, 1)):
+        shunt = _shunt(m, feeder, end, end, complex(w.float_s[winding]))
+        drawn = (sign * coil[0] + shunt[0], sign * coil[1] + shunt[1])
+        m.injected[end].append((-drawn[0], -drawn[1]))
+    into["transformer", r, 6 * number + 2 * leg] = (*drawn, base)
 
 
 def _across(m: pyo.ConcreteModel, feeder: Feeder, pair: Any) -> tuple[Any, Any]:

@@ -153,6 +153,14 @@ def zoo() -> Feeder:
 
 
 @pytest.fixture(scope="session")
+def controllable(zoo: Feeder) -> Feeder:
+    """The zoo with both transformers between two steps of a tap changer of their own."""
+    windings = zoo[Windings]
+    steps = np.array([20, 16, 32, 32])
+    return zoo.with_tables(windings.replace(tap_steps=steps, tap_min=np.full(4, 0.9)))
+
+
+@pytest.fixture(scope="session")
 def zoo_backwards(zoo: Feeder) -> Feeder:
     """The zoo with every line and switch written from its other end, the earthing rod from earth."""
     lines, switches = zoo[Lines], zoo[Switches]

@@ -6,24 +6,29 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from dms import NORMS, Limits, compile, solve
+from dms import NORMS, Controls, Limits, compile, solve
 from dms.devices import DEVICES
 from dms.program import Program
-from feeders import Feeder
+from feeders import Feeder, Windings
 
 TOLERANCE = 1e-7
 STEP = 0.5  # central differences of a quadratic are exact at any step; a long one rounds least
 SHORT = 1e-4  # for powers, which are no quadratics
 
 
-@pytest.fixture(params=["zoo", "three_winding"])
+@pytest.fixture(params=["zoo", "three_winding", "controllable"])
 def feeder(request: pytest.FixtureRequest) -> Feeder:
     return request.getfixturevalue(request.param)
 
 
 def _program(feeder: Feeder, norm: str) -> Program:
     weights = {name: 1.0 + 0.5 * k for k, name in enumerate(dict.fromkeys(_prosumers(feeder)))}
-    return compile(feeder, norm=norm, limits=Limits(i_max_default_a=50.0), weights=weights).program
+    limits, controls = Limits(i_max_default_a=50.0), Controls()
+    if feeder[Windings].tap_steps[0] == 20:  # the controllable one
+        controls = Controls(taps=("dy", "dd"), winding={"dd": 0}, capacitors=("bank", "unit"))
+    elif len(feeder[Windings]) == 5:
+        controls = Controls(taps=("unit",), winding={"unit": 2})
+    return compile(feeder, norm=norm, limits=limits, weights=weights, controls=controls).program
 
 
 def _prosumers(feeder: Feeder) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from dms import NORMS, Limits, Status, compile, reference, solve
+from dms import NORMS, Controls, Limits, Status, compile, reference, solve
 from dms.phasor import Terms
 from dms.program import Program
 from feeders import Connections, Feeder, Loads, library
@@ -47,6 +47,20 @@ def test_coefficients_agree(feeder: Feeder, norm: str) -> None:
         assert {"v_band", "i_limit", "kcl_re", "p_prosumer"} <= set(text.rows)
         worst, where = reference.largest_difference(ours, text)
         assert worst <= SAME, where
+
+
+CONTROLS = Controls(taps=("dy", "dd"), winding={"dd": 0}, capacitors=("bank", "unit"), steps_per_tick=3)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_coefficients_agree_with_free_taps_and_steps(controllable: Feeder, norm: str) -> None:
+    """Taps of either winding, wye and delta, with core losses; capacitors in wye and delta."""
+    given = {"norm": norm, "limits": LIMITS, "controls": CONTROLS}
+    ours = compile(controllable, **given).program
+    text = reference.to_program(reference.build_model(controllable, **given))
+    assert {"ratio_tap_1_re", "turns_tap_0_im", "steps_capacitor_re", "moved_up"} <= set(text.rows)
+    worst, where = reference.largest_difference(ours, text)
+    assert worst <= SAME, where
 
 
 def test_a_difference_anywhere_is_found(zoo: Feeder) -> None:
