@@ -118,7 +118,7 @@ class Homes:
 
 
 class Utility:
-    """The DMS: collects all requests of a tick and answers each."""
+    """The DMS: collects all requests of a tick and answers each; it knows where taps and steps stand."""
 
     def __init__(self, scenario: Scenario, problem: DmsProblem, series: Series) -> None:
         self.problem, self.series = problem, series
@@ -127,6 +127,7 @@ class Utility:
         self._rows = {name: np.flatnonzero(prosumer == name) for name in dict.fromkeys(prosumer)}
         self.last: DmsSolution | None = None
         self.request: DmsRequest
+        self.position = problem.controls.present(problem.feeder)
 
     def plain_loads(self, tick: int) -> tuple[Array, Array]:
         """kW and kvar of the plain loads at a tick, constant power factor."""
@@ -143,7 +144,11 @@ class Utility:
             q[rows] = [c.q_kvar for c in oes.connections]
         p_load, q_load = self.plain_loads(tick)
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
-        self.last = solve(self.problem, self.request, warm=self.last, options=self.options)
+        self.last = solve(
+            self.problem, self.request, warm=self.last, options=self.options, position=self.position
+        )
+        if self.last.certificate.ok:
+            self.position = self.last.position
         return [self._reply(oes, self.last) for oes in inbox]
 
     def _reply(self, oes: OES, solution: DmsSolution) -> AES:

@@ -122,7 +122,7 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
     terminal.ticks(results.tables["ticks"], f"{checked.name}: ticks")
     terminal.broken_limits(results.tables["limits"])
     terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals")
-    terminal.say(f"Limits: {checked.limits.limits().describe()}")
+    terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Tables, plots and manifest: {results.folder}")
     raise typer.Exit(0 if results.is_certified and not results.summary["ticks_plant_violated"] else 1)
 
@@ -141,7 +141,7 @@ def compare(
     with terminal.progress(checked.name) as tell:
         frame, picture = compare_norms(checked, [n.strip() for n in norms.split(",")], out, tell)
     terminal.emit(frame.drop(columns="folder").to_dict("records"), f"{checked.name}: norms compared")
-    terminal.say(f"Limits: {checked.limits.limits().describe()}")
+    terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Plot: {picture}")
     raise typer.Exit(0 if _all_certified(frame["certified"]) else 1)
 

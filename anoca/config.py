@@ -19,7 +19,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from anoca.errors import InputError
-from dms import NORMS, Limits
+from dms import NORMS, Controls, Limits
 from hems import ForecastNoise, HemsConfig
 
 SCHEMA_VERSION = 1
@@ -175,6 +175,34 @@ class LimitsSection(Section):
         return Limits(**values)
 
 
+class ControlsSection(Section):
+    """Taps and capacitor steps that the utility may move before it curtails; see `dms.Controls`.
+
+    taps            transformers, each on its own, or lists of names that move together; "regulated"
+                    stands for every transformer that has a regulator
+    winding         winding whose tap moves, by transformer; default: its regulator's, else 1
+    capacitors      banks
+    steps_per_tick  most steps of each in a tick; none: all it has
+    tries           most positions that are solved or screened in a tick
+    """
+
+    taps: list[str | list[str]] = []
+    winding: dict[str, Annotated[int, Field(ge=0)]] = {}
+    capacitors: list[str] = []
+    steps_per_tick: Annotated[int, Field(ge=1)] | None = None
+    tries: Annotated[int, Field(ge=1)] = 40
+
+    def controls(self) -> Controls:
+        """As the DMS takes them."""
+        return Controls(
+            taps=tuple(t if isinstance(t, str) else tuple(t) for t in self.taps),
+            winding=self.winding,
+            capacitors=tuple(self.capacitors),
+            steps_per_tick=self.steps_per_tick,
+            tries=self.tries,
+        )
+
+
 class TariffSection(Section):
     """Prices: a synthetic New-York-like time of use, flat ones, or a CSV file.
 
@@ -293,6 +321,7 @@ class Scenario(Section):
     prosumers: ProsumersSection = ProsumersSection()
     dms: DmsSection = DmsSection()
     limits: LimitsSection = LimitsSection()
+    controls: ControlsSection = ControlsSection()
     hems: HemsSection = HemsSection()
     tariff: TariffSection = TariffSection()
     series: SeriesSection = SeriesSection()
@@ -300,6 +329,10 @@ class Scenario(Section):
     plant: PlantSection = PlantSection()
     output: OutputSection = OutputSection()
     sweep: dict[str, list[Any]] = {}
+
+    def in_force(self) -> str:
+        """Limits and controls in one line, for tables and plots."""
+        return f"{self.limits.limits().describe()}; {self.controls.controls().describe()}"
 
     def resolved(self) -> dict[str, Any]:
         """Every setting that was used, as plain data that JSON and TOML can hold."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from dms import DmsRequest, Flow, Limits, LimitValues, Network, Units
 from dms.certificate import State, first_largest, measure, run
+from dms.controls import ControlValues
 from feeders import Connections, Feeder
 from feeders.table import Array
 
@@ -45,8 +46,9 @@ class Reading:
 class Plant:
     """A feeder with prosumers, loads and limits to be read against."""
 
-    def __init__(self, feeder: Feeder, limits: Limits) -> None:
+    def __init__(self, feeder: Feeder, limits: Limits, controls: ControlValues) -> None:
         self.network = Network(feeder)
+        self._controls, self._position = controls, controls.present(feeder)
         self.values = LimitValues.resolve(feeder, limits)
         self.units = Units.of(feeder[Connections])
         self._names = feeder.node_names
@@ -61,11 +63,16 @@ class Plant:
         p_load_kw: Array,
         q_load_kvar: Array,
         widened: Mapping[tuple[str, str], float],
+        position: Array,
     ) -> Reading:
         """Power flow with what the prosumers (n_prosumers,) and plain loads (n_loads,) really do.
 
-        widened  limits in force that differ from the nominal ones, by kind and element
+        widened   limits in force that differ from the nominal ones, by kind and element
+        position  (n_controls,) of taps and capacitor steps
         """
+        if not np.array_equal(position, self._position):
+            self.network = Network(self._controls.apply(self.network.feeder, position))
+            self._position = position
         split = self.units.split_kw
         request = DmsRequest(
             split(p_export_kw), split(p_import_kw), split(q_kvar), p_load_kw, q_load_kvar, self.units

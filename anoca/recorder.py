@@ -30,9 +30,11 @@ class Recorder:
             "prosumers": [],
             "messages": [],
             "limits": [],
+            "controls": [],
             "nodes": [],
         }
         self._row: dict[str, Any] = {}
+        self._position: Array | None = None
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
         self._capacity_kwh = float(sum(capacity))
 
@@ -55,6 +57,7 @@ class Recorder:
             "homes": solution.homes(),
             "binding": solution.binding(),
             "preexisting": len(solution.preexisting),
+            "steps_moved": self._controls(tick, problem, solution),
             "iterations": solution.iterations,
             "dms_worst_v_pu": certificate.worst_v_pu,
             "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
@@ -192,6 +195,26 @@ class Recorder:
                 )
         self._frames["limits"].append(table("limits", rows))
 
+    def _controls(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> float:
+        """Rows of the taps and capacitor steps; the number of steps moved in all."""
+        controls = problem.controls
+        if not len(controls):
+            return 0.0
+        before = controls.present(problem.feeder) if self._position is None else self._position
+        steps = controls.steps_moved(solution.position, before)
+        self._position = solution.position
+        self._frames["controls"].append(
+            columns_of(
+                "controls",
+                tick=tick,
+                control=controls.name,
+                position=solution.position,
+                before=before,
+                steps_moved=steps,
+            )
+        )
+        return float(steps.sum())
+
     def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
         base = problem.feeder.v_base_v[1:]
         before = run(problem.network, request)
@@ -274,6 +297,7 @@ class Recorder:
             "spilled_kwh": float(ticks["spilled_kw"].sum() * hours),
             "ticks_curtailed": int((ticks["curtailed_kw"] > COUNT_KW).sum()),
             "ticks_binding": int((ticks["binding"] > 0).sum()),
+            "steps_moved": float(ticks["steps_moved"].sum()),
             "certified": int((ticks["certified"] != "no").sum()),
             "relaxed": int((ticks["certified"] == "relaxed").sum()),
             "ticks_plant_violated": int(ticks["plant_violated"].sum()),

@@ -20,6 +20,8 @@ from anoca.series import build_series
 from anoca.transport import SimpyTransport
 from dms import DmsProblem, IpoptOptions, reference, solve
 from dms import compile as compile_problem
+from dms.controls import ControlValues
+from feeders import Feeder
 
 Progress = Callable[[int, int, str], None]
 """Called after every tick with (done, of how many, what is worth saying)."""
@@ -56,7 +58,10 @@ def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
             limits=scenario.limits.limits(),
             weights=scenario.prosumers.weights,
             curtail_unit=scenario.prosumers.curtail_unit,
+            controls=scenario.controls.controls(),
         )
+    except KeyError as exc:
+        raise InputError(str(exc.args[0])) from exc
     except (ValueError, NotImplementedError) as exc:
         raise InputError(str(exc)) from exc
 
@@ -81,7 +86,7 @@ def _loop(
     homes = Homes(scenario, placement, series)
     desk = Utility(scenario, problem, series)
     plant_feeder = place(scenario, load_feeder(scenario.feeder, **scenario.plant.options)).feeder
-    plant = Plant(plant_feeder, scenario.limits.limits())
+    plant = Plant(plant_feeder, scenario.limits.limits(), _plant_controls(scenario, plant_feeder))
     env = simpy.Environment()
     clock = Clock(scenario.clock.ticks, scenario.clock.step_minutes * 60.0)
     transport = SimpyTransport(env)
@@ -101,6 +106,7 @@ def _loop(
             p_load_kw=p_load,
             q_load_kvar=q_load,
             widened=solution.widened,
+            position=desk.position,
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
         recorder.dms(tick, series.times[tick], problem, desk.request, solution)
@@ -111,6 +117,17 @@ def _loop(
 
     env.process(_world(env, clock, live))
     env.run()
+
+
+def _plant_controls(scenario: Scenario, feeder: Feeder) -> ControlValues:
+    """The controls as the plant's own form of the network has them.
+
+    Raises  InputError  it has none of that name
+    """
+    try:
+        return ControlValues.resolve(feeder, scenario.controls.controls())
+    except (KeyError, ValueError) as exc:
+        raise InputError(f"plant: {exc.args[0]}") from exc
 
 
 def _world(

@@ -57,7 +57,7 @@ class Limits:
         where = "" if np.isinf(self.band_up_to_kv) else f" up to {self.band_up_to_kv:g} kV"
         band = f"|v| {self.v_min_pu:g}-{self.v_max_pu:g} pu{where}"
         rating = f"ratings x {self.i_scale:g} at both ends" if self.current else "no current limit"
-        return f"{band}; {rating}; taps fixed"
+        return f"{band}; {rating}"
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def case2(out: Path = RESULTS, progress: Progress | None = None) -> Reproduction
     picture = out / "case2-curtailment.png"
     save(curtailment_by_norm(panels, "Case 2: curtailment per prosumer"), picture)
     notes = [
-        f"Limits: {case2_scenario(1).limits.limits().describe()}; the paper prints none.",
+        f"Limits: {case2_scenario(1).in_force()}; the paper prints none.",
         "homes: curtailed by more than 0.1 kW. The paper counts load buses adjusted, threshold not given.",
         "worst_i_expanded_pct: most loaded cable of the 1420-bus network at the set-points as sent.",
         "Optima are local, as every interior-point answer; equality with the paper is not to be expected "

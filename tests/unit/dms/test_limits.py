@@ -34,8 +34,8 @@ def test_bad_limits_are_refused_by_name(given: dict, message: str) -> None:
 
 def test_description_says_what_holds() -> None:
     text = Limits(v_min_pu=0.94, v_max_pu=1.06, band_up_to_kv=1.0, i_scale=0.8).describe()
-    assert text == "|v| 0.94-1.06 pu up to 1 kV; ratings x 0.8 at both ends; taps fixed"
-    assert Limits(current=False).describe() == "|v| 0.9-1.05 pu; no current limit; taps fixed"
+    assert text == "|v| 0.94-1.06 pu up to 1 kV; ratings x 0.8 at both ends"
+    assert Limits(current=False).describe() == "|v| 0.9-1.05 pu; no current limit"
 
 
 def _limited(feeder: Feeder, **given) -> list[str]:
