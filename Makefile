@@ -29,7 +29,7 @@ export PIP_ROOT_USER_ACTION = ignore
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv setup setup-test run test test-slow lint format docs lock clean
+.PHONY: help venv setup setup-test run test test-slow lint format docs validation lock clean
 
 help: ## list the targets
 	@printf 'ANOCA simulator\n\n'
@@ -71,6 +71,10 @@ docs: $(VENV)/.runtime ## run every command for the README's table, and rewrite 
 	$(SAY) 'Running every command of the README (a few minutes)'
 	@$(BIN)/python docs/settings.py
 	@$(BIN)/python docs/commands.py
+
+validation: $(VENV)/.test ## hold every test circuit against OpenDSS, and rewrite docs/validation.md
+	$(SAY) 'Comparing with OpenDSS (some ten minutes)'
+	@$(BIN)/python benchmarks/validation.py
 
 clean: ## remove the environment, caches and build products (results/ is kept)
 	$(SAY) 'Removing .venv, caches and build products'

@@ -8,6 +8,44 @@ import pytest
 
 pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
 
+SMALL = (
+    "4Bus-YY-Bal/4Bus-YY-Bal.DSS",
+    "4Bus-DY-Bal/4Bus-DY-Bal.DSS",
+    "4Bus-YD-Bal/4Bus-YD-Bal.DSS",
+    "4Bus-GrdYD-Bal/4Bus-GrdYD-Bal.DSS",
+    "13Bus/IEEE13Nodeckt.dss",
+    "34Bus/ieee34Mod1.dss",
+    "34Bus/ieee34Mod2.dss",
+    "37Bus/ieee37.dss",
+    "123Bus/IEEE123Master.dss",
+)
+LARGE = (
+    "LVTestCase/Master.dss",
+    "LVTestCaseNorthAmerican/Master.dss",
+    "LVTestCaseNorthAmerican/SecPar.dss",
+    "8500-Node/Master.dss",
+    "8500-Node/Master-unbal.dss",
+    "ckt5/Master_ckt5.dss",
+    "epri_dpv_J1/Master_noPV.dss",
+    "epri_dpv_J1/Master_withPV.dss",
+    "epri_dpv_M1/Master_NoPV.dss",
+)
+
+
+@pytest.mark.parametrize("master", [*SMALL, *(pytest.param(m, marks=pytest.mark.slow) for m in LARGE)])
+def test_every_published_circuit(anoca_command, feeder_folder, master):
+    folder, name = master.split("/")
+    path = feeder_folder(folder) / name
+    checked = anoca_command("feeder", "check", path, "--json")
+    assert checked.code == 0
+    assert "error" not in {row["severity"] for row in checked.rows}
+    solved = anoca_command("powerflow", path, "--json")
+    answer = json.loads(solved.out)
+    assert solved.code == 0
+    assert answer["converged"] is True
+    assert answer["residual_pu"] < 1e-8
+    assert all(row["v_pu"] < 1.2 for row in answer["rows"])
+
 
 def test_powerflow_and_check_of_a_master_file(anoca_command, feeder_folder):
     master = feeder_folder("13Bus") / "IEEE13Nodeckt.dss"

@@ -189,6 +189,8 @@ def _line(line: str, place: str, path: Path, folder: Path, copy: Copy, above: tu
 
 def _bare(line: str) -> str:
     """A line without its comment; signs of one between quotes are none."""
+    if "!" not in line and "//" not in line:
+        return line
     until = ""
     for k, c in enumerate(line):
         if until:

@@ -67,6 +67,21 @@ CASES: dict[str, tuple[Files, type[Exception], str]] = {
     "absolute": (after("redirect /etc/passwd"), PathError, "inside the case folder"),
     "absolute, windows": (after(r"redirect C:\x.dss"), PathError, "inside the case folder"),
     "absolute data": (after("new loadshape.s npts=2 csvfile=/etc/passwd"), PathError, "inside the case"),
+    "absolute, shortened": (after("c /etc/passwd"), PathError, "passwd: give a path inside the case"),
+    "absolute, quoted": (after('"compile" /etc/passwd'), PathError, "passwd: give a path inside the case"),
+    "absolute, commas": (after("compile,,/etc/passwd"), PathError, "passwd: give a path inside the case"),
+    "absolute, variable": (after("var @f=/etc/passwd"), PathError, "passwd: give a path inside the case"),
+    "absolute, anywhere": (after("set recorder=/tmp/x"), PathError, "/tmp/x: give a path inside the case"),
+    "upwards, anywhere": (after("set recorder=../x"), PathError, r"\.\./x: give a path inside the case"),
+    "behind a quoted sign": (
+        after('new loadshape.s npts=2 action="!" csvfile=/etc/passwd'),
+        PathError,
+        "passwd: give a path inside",
+    ),
+    "shortened data": (after("new loadshape.s npts=2 csvf=/etc/passwd"), PathError, "inside the case"),
+    "shortened data, missing": (after("new loadshape.s npts=2 csvf=no.csv"), FileError, "no file no.csv"),
+    "shortened machine code": (after("new generator.g bus1=d kw=1 userm=evil"), PathError, "machine code"),
+    "machine code by one letter": (after("new generator.g bus1=d kw=1 u=./evil"), PathError, "machine code"),
     "machine code": (after("new generator.g bus1=d kw=1 usermodel=evil.so"), PathError, "machine code"),
     "binary": ({"m.dss": "\0\1" * 4000}, FileError, "not a text file"),
     "empty": ({"m.dss": ""}, EngineError, "defines no circuit"),
@@ -181,10 +196,10 @@ def test_names_outside_ascii(tmp_path: Path) -> None:
 
 
 def test_the_case_folder_stays_as_it_was(tmp_path: Path) -> None:
-    master = write(tmp_path, {"m.dss": BASE + "solve\nexport voltages here.csv\nsave circuit dir=there\n"})
+    master = write(tmp_path, {"m.dss": BASE + "solve\nex voltages here.csv\nsa circuit dir=/tmp/there\n"})
     found = read(master)
     assert [p.name for p in tmp_path.iterdir()] == ["m.dss"]
-    assert any("export voltages" in issue.name for issue in found.audit)
+    assert any("ex voltages" in issue.name for issue in found.audit)
 
 
 def mutated(text: str, seed: int) -> str:

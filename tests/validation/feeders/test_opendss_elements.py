@@ -8,6 +8,7 @@ import pytest
 
 VOLTAGE_PU = 1e-8
 ADMITTANCE = 1e-8
+CURRENT = 1e-5
 
 HEAD = """clear
 set defaultbasefrequency={hz}
@@ -250,7 +251,8 @@ def case(folder: Path, text: str, *, hz: int = 60, pu: float = 1.0) -> Path:
 def check(found: Any, fixed: int = 0, admittance: float = ADMITTANCE) -> None:
     assert found.converged
     assert found.y_gap <= admittance, found.row
-    assert found.v_gap_pu <= VOLTAGE_PU, found.row
+    assert max(found.raw_v_pu, found.v_gap_pu) <= VOLTAGE_PU, found.row
+    assert found.raw_i <= CURRENT, found.row
     assert found.result.n_fixed == fixed
 
 

@@ -18,6 +18,13 @@ from dms.network import Network
 from feeders.readers.opendss import read
 
 VOLTAGE_PU = 1e-6
+MASTERS = (
+    "4Bus-DY-Bal/4Bus-DY-Bal.DSS",
+    "13Bus/IEEE13Nodeckt.dss",
+    "34Bus/ieee34Mod1.dss",
+    "123Bus/IEEE123Master.dss",
+    "LVTestCase/Master.dss",
+)
 SCRIPT = """
 import json, sys
 import py_dss_interface
@@ -32,16 +39,7 @@ open(sys.argv[2], "w").write(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize(
-    "master",
-    [
-        "4Bus-DY-Bal/4Bus-DY-Bal.DSS",
-        "13Bus/IEEE13Nodeckt.dss",
-        "34Bus/ieee34Mod1.dss",
-        "123Bus/IEEE123Master.dss",
-        "LVTestCase/Master.dss",
-    ],
-)
+@pytest.mark.parametrize("master", MASTERS)
 def test_second_engine(feeder_folder: Callable[[str], Path], tmp_path: Path, master: str) -> None:
     for module in ("dss", "py_dss_interface"):
         if importlib.util.find_spec(module) is None:
