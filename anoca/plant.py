@@ -87,14 +87,15 @@ class Plant:
         """The plant's limits with those widened that carry the same name in its own feeder."""
         nominal, names = self.values, self._names[self.values.node]
 
-        def column(kind: str, elements: Array, values: Array) -> Array:
-            return np.array([widened.get((kind, str(e)), v) for e, v in zip(elements, values, strict=True)])
+        def column(kinds: Array, elements: Array, values: Array) -> Array:
+            keys = zip(kinds, map(str, elements), values, strict=True)
+            return np.array([widened.get((kind, name), value) for kind, name, value in keys])
 
         return replace(
             nominal,
-            v_min_pu=column("v_min", names, nominal.v_min_pu),
-            v_max_pu=column("v_max", names, nominal.v_max_pu),
-            i_max_a=column("i_max", nominal.label, nominal.i_max_a),
+            v_min_pu=column(np.full(len(names), "v_min", dtype=object), names, nominal.v_min_pu),
+            v_max_pu=column(np.full(len(names), "v_max", dtype=object), names, nominal.v_max_pu),
+            rating=column(nominal.rating_kind, nominal.label, nominal.rating),
         )
 
     def _read(self, state: State, violated: bool) -> Reading:

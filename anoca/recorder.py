@@ -171,22 +171,24 @@ class Recorder:
         kinds = (
             ("v_min", node, now.v_min_pu, nominal.v_min_pu, state.v_pu, now.v_min_pu - state.v_pu),
             ("v_max", node, now.v_max_pu, nominal.v_max_pu, state.v_pu, state.v_pu - now.v_max_pu),
-            ("i_max", now.label, now.i_max_a, nominal.i_max_a, state.i_a, state.over_i),
+            ("rating", now.label, now.rating, nominal.rating, state.through, state.over_i),
         )
         rows: list[dict[str, Any]] = []
         for kind, element, limit, original, value, over in kinds:
-            tolerance = CURRENT_TOLERANCE if kind == "i_max" else BAND_TOLERANCE_PU
+            rated = kind == "rating"
+            tolerance = CURRENT_TOLERANCE if rated else BAND_TOLERANCE_PU
             binding, violated = np.abs(over) <= tolerance, over > tolerance
-            before = np.array([(kind, str(e)) in broken for e in element], dtype=bool)
+            name = now.rating_kind if rated else np.full(len(element), kind, dtype=object)
+            before = np.array([(k, str(e)) in broken for k, e in zip(name, element, strict=True)], dtype=bool)
             for k in np.flatnonzero(binding | violated | before):
                 rows.append(
                     {
                         "tick": tick,
-                        "kind": kind,
+                        "kind": str(name[k]),
                         "element": str(element[k]),
                         "limit": float(limit[k]),
                         "value": float(value[k]),
-                        "unit": "A" if kind == "i_max" else "pu",
+                        "unit": str(now.unit[k]) if rated else "pu",
                         "binding": bool(binding[k]),
                         "violated": bool(violated[k]),
                         "preexisting": bool(before[k]),

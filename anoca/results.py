@@ -95,11 +95,11 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "limits": {
         "tick": "number from 0",
-        "kind": "v_min, v_max or i_max",
+        "kind": "v_min, v_max, i_max or s_max",
         "element": "node or terminal",
         "limit": "in force",
         "value": "at the set-points",
-        "unit": "pu or A",
+        "unit": "pu, A or VA",
         "binding": "value on the limit in force",
         "violated": "value beyond the limit in force",
         "preexisting": "broken at zero export; widened unless preexisting = strict",

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from dms.limits import LimitValues
+from dms.limits import LimitValues, coil_pairs
 from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Generators, Loads
@@ -31,13 +31,14 @@ Safe = Literal["yes", "relaxed", "no"]
 class State:
     """A power flow held against limits.
 
-    v_pu     (n_v,)  |v| at the limited nodes            i_a  (n_i,)  current at the rated terminals
-    over_v   (n_v,)  how far outside the band, pu        over_i (n_i,) |i| / i_max - 1
+    v_pu     (n_v,)  |v| at the limited nodes
+    through  (n_i,)  at the rated terminals: |i| ampere, or |u| |i| volt-ampere of a coil
+    over_v   (n_v,)  how far outside the band, pu        over_i (n_i,) through / rating - 1
     """
 
     flow: Flow
     v_pu: Array
-    i_a: Array
+    through: Array
     over_v: Array
     over_i: Array
 
@@ -48,7 +49,7 @@ class State:
 
     @property
     def worst_over_i(self) -> float:
-        """Largest |i| / i_max - 1; -inf without ratings."""
+        """Largest share of a rating less one; -inf without ratings."""
         return float(self.over_i.max(initial=-np.inf))
 
     def within(self, band: float = BAND_TOLERANCE_PU, current: float = CURRENT_TOLERANCE) -> bool:
@@ -62,7 +63,7 @@ class Certificate:
 
     safe            "yes"; "relaxed": safe, with limits that zero export breaks already widened; "no"
     worst_v_pu      largest distance outside the band in force (negative: the margin)
-    worst_i         largest |i| / i_max - 1 (negative: the margin)
+    worst_i         largest share of a rating less one (negative: the margin)
     kcl_residual    of the power flow, pu
     disagreement_pu largest difference to the voltages the optimiser claims, 0 if it claims none
     where_v, where_i  node and terminal of the worst
@@ -107,9 +108,13 @@ def run(
 def measure(network: Network, flow: Flow, values: LimitValues) -> State:
     """Hold a power flow against limits, node by node and terminal by terminal."""
     v_pu = np.abs(flow.v[values.node]) / network.feeder.v_base_v[values.node]
-    i_a = terminal_current_a(network, flow, values)
+    through = terminal_current_a(network, flow, values)
+    power = np.flatnonzero(values.unit == "VA")
+    if len(power):
+        pair = coil_pairs(network.feeder, values.row[power], values.slot[power])
+        through[power] *= np.abs(flow.v[pair[:, 0]] - flow.v[pair[:, 1]])
     over_v = np.maximum(values.v_min_pu - v_pu, v_pu - values.v_max_pu)
-    return State(flow, v_pu, i_a, over_v, i_a / values.i_max_a - 1)
+    return State(flow, v_pu, through, over_v, through / values.rating - 1)
 
 
 def terminal_current_a(network: Network, flow: Flow, values: LimitValues) -> Array:
@@ -190,7 +195,7 @@ def _reasons(state: State, curtail_kw: Array, adjusted_kw: Array, disagreement: 
         (state.flow.converged, "the power flow at the set-points does not converge"),
         (state.flow.residual <= KCL_TOLERANCE_PU, "Kirchhoff residual above 1e-6 pu"),
         (state.worst_over_v <= BAND_TOLERANCE_PU, "a voltage is outside its band"),
-        (state.worst_over_i <= CURRENT_TOLERANCE, "a current is above its rating"),
+        (state.worst_over_i <= CURRENT_TOLERANCE, "a current or power is above its rating"),
         (float(adjusted_kw.min(initial=0.0)) >= 0, "a set-point is negative"),
         (float(curtail_kw.min(initial=0.0)) >= -SETPOINT_TOLERANCE_KW, "a set-point is above its request"),
         (disagreement <= VOLTAGE_AGREEMENT_PU, "voltages differ from the optimiser's by more than 1e-6 pu"),

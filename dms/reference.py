@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dms.controls import Controls, ControlValues
 from dms.devices import check_supported
@@ -22,6 +22,7 @@ from dms.program import Program
 from dms.pyomo_program import coefficients, largest_difference, to_program
 from dms.reference_laws import LAWS, Into, add_rows, voltage
 from dms.request import CurtailUnit, Units
+from dms.scaling import S_BASE_VA
 from feeders import Connections, Feeder
 from feeders.table import Array
 
@@ -144,11 +145,25 @@ def _limits(m: pyo.ConcreteModel, feeder: Feeder, values: LimitValues, into: Int
         band[feeder.node_names[node]] = pyo.inequality(float(low) ** 2, re**2 + im**2, float(high) ** 2)
     rating = {}
     terminals = zip(values.kind, values.row, values.slot, strict=True)
-    for key, i_max, label in zip(terminals, values.i_max_a, values.label, strict=True):
+    power: dict[str, tuple[Any, Any, Any, float]] = {}
+    for key, most, unit, label in zip(terminals, values.rating, values.unit, values.label, strict=True):
         re, im, base = into[key]
-        rating[label] = (re**2 + im**2) * (base / i_max) ** 2 <= 1
+        if unit == "A":
+            rating[label] = (re**2 + im**2) * (base / most) ** 2 <= 1
+        else:
+            power[label] = (into.across[key], re, im, float(most))
     add_rows(m, "v_band", band)
     add_rows(m, "i_limit", rating)
+    if power:
+        m.p_coil, m.q_coil = (pyo.Var(list(power), initialize=0.0) for _ in "pq")
+        p = {n: u[0] * re + u[1] * im - m.p_coil[n] == 0 for n, (u, re, im, _) in power.items()}
+        q = {n: u[1] * re - u[0] * im - m.q_coil[n] == 0 for n, (u, re, im, _) in power.items()}
+        add_rows(m, "p_coil_rows", p)
+        add_rows(m, "q_coil_rows", q)
+        most = {
+            n: (m.p_coil[n] ** 2 + m.q_coil[n] ** 2) * (S_BASE_VA / s) ** 2 for n, (*_, s) in power.items()
+        }
+        add_rows(m, "s_limit", {n: expr <= 1 for n, expr in most.items()})
 
 
 def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:

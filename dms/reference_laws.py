@@ -22,12 +22,14 @@ class Into(dict[tuple[str, int, int], tuple[Any, Any, float]]):
     """(kind, row, slot) -> current into the terminal (re, im) and its base in ampere.
 
     controls  what may be moved      turns  rows of free taps, by winding and part
+    across    voltage across the coil that begins at a terminal, per unit
     """
 
     def __init__(self, controls: ControlValues) -> None:
         super().__init__()
         self.controls = controls
         self.turns: dict[tuple[int, str], dict[str, Any]] = {}
+        self.across: dict[tuple[str, int, int], tuple[Any, Any]] = {}
 
 
 def voltage(m: pyo.ConcreteModel, feeder: Feeder, node: int) -> tuple[Any, Any]:
@@ -299,6 +301,7 @@ def _post_coil(
         drawn = (sign * coil[0] + shunt[0], sign * coil[1] + shunt[1])
         m.injected[end].append((-drawn[0], -drawn[1]))
     into["transformer", r, 6 * number + 2 * leg] = (*drawn, base)
+    into.across["transformer", r, 6 * number + 2 * leg] = _across(m, feeder, (a, b))
 
 
 def _across(m: pyo.ConcreteModel, feeder: Feeder, pair: Any) -> tuple[Any, Any]:

@@ -107,7 +107,7 @@ class DmsSolution:
         """Limits in force that differ from the nominal ones, by kind and element."""
         if self.certificate.safe != "relaxed":
             return {}
-        factor = {"v_min": 1 / WIDEN, "v_max": WIDEN, "i_max": WIDEN}
+        factor = {"v_min": 1 / WIDEN, "v_max": WIDEN, "i_max": WIDEN, "s_max": WIDEN}
         return {(p.kind, p.element): p.value * factor[p.kind] for p in self.preexisting}
 
     @property

@@ -109,7 +109,7 @@ def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
     broken = _preexisting(problem, state)
     values = problem.values
     if problem.limits.preexisting == "relax" and broken:
-        values = values.relaxed(state.v_pu, state.i_a)
+        values = values.relaxed(state.v_pu, state.through)
     relaxed = bool(broken) and values is not problem.values
     return replace(tick, values=values, relaxed=relaxed, preexisting=broken), rest.converged
 
@@ -123,7 +123,8 @@ def _preexisting(problem: DmsProblem, state: State) -> tuple[Preexisting, ...]:
         found.append(Preexisting("v_min" if low else "v_max", name, float(limit), float(state.v_pu[k]), "pu"))
     for k in np.flatnonzero(state.over_i > 0):
         label = str(values.label[k])
-        found.append(Preexisting("i_max", label, float(values.i_max_a[k]), float(state.i_a[k]), "A"))
+        kind, unit = str(values.rating_kind[k]), str(values.unit[k])
+        found.append(Preexisting(kind, label, float(values.rating[k]), float(state.through[k]), unit))
     return tuple(found)
 
 

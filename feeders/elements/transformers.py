@@ -34,6 +34,7 @@ class Windings(Table):
     tap_min: Array = column("-", check="positive", default=0.9)
     tap_max: Array = column("-", check="positive", default=1.1)
     i_max_a: Array = column("A", check="any", default=np.nan, doc="coil rating, NaN unrated")
+    s_max_kva: Array = column("kVA", check="any", default=np.nan, doc="rating of all its coils, NaN unrated")
     float_s: Array = column("S", dtype=complex, default=0.0, doc="small shunt to earth at each coil end")
     core_pct: Array = column("%", dtype=complex, default=0.0, doc="no-load loss - j magnetising, of its kVA")
     tap_steps: Array = column("-", dtype=int, check="nonnegative", default=32, doc="steps from min to max")

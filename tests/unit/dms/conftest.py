@@ -175,6 +175,7 @@ def _tapped(draft: Draft, high: np.ndarray, low: np.ndarray) -> None:
     row = draft.add(Transformers, name="dy", s_kva=750.0)
     for k, (pair, kv) in enumerate([(high, 4.16), (low, 0.48 / sqrt(3))]):
         rest = {"r_pct": 0.6, "tap": 1.025 - 0.0125 * k, "i_max_a": (80.0, 900.0)[k]}
+        rest["s_max_kva"] = (np.nan, 600.0)[k]
         rest["core_pct"] = (0.0, 0.4 - 0.9j)[k]
         shunt = float_s(750.0, kv)
         draft.add(Windings, transformer=row, winding=k, pair=pair, v_coil_kv=kv, float_s=shunt, **rest)

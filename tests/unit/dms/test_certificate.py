@@ -22,7 +22,7 @@ from dms.network import Flow
 DIVERGES = "the power flow at the set-points does not converge"
 RESIDUAL = "Kirchhoff residual above 1e-6 pu"
 VOLTAGE = "a voltage is outside its band"
-CURRENT = "a current is above its rating"
+CURRENT = "a current or power is above its rating"
 NEGATIVE = "a set-point is negative"
 ABOVE = "a set-point is above its request"
 DISAGREE = "voltages differ from the optimiser's by more than 1e-6 pu"
@@ -99,8 +99,8 @@ def test_voltage_outside_its_band(
 def test_current_above_its_rating(
     problem: DmsProblem, request_: DmsRequest, beyond: float, reasons: tuple[str, ...]
 ) -> None:
-    i_a = measure(problem.network, run(problem.network, request_), problem.values).i_a
-    values = replace(problem.values, i_max_a=np.array([200.0, i_a[1] / (1 + beyond)]))
+    i_a = measure(problem.network, run(problem.network, request_), problem.values).through
+    values = replace(problem.values, rating=np.array([200.0, i_a[1] / (1 + beyond)]))
     found = _certify(problem, request_, [10.0, 10.0], values=values)
     assert found.reasons == reasons
     assert found.worst_i == pytest.approx(beyond, rel=1e-6)
@@ -159,15 +159,15 @@ def test_currents_are_those_of_the_terminals_asked_for(zoo, problem: DmsProblem)
     whole = compile(zoo)
     flow = run(whole.network, whole.request(np.full(7, 30.0)))
     values = whole.values
-    all_a = measure(whole.network, flow, values).i_a
+    all_a = measure(whole.network, flow, values).through
     pick = np.random.default_rng(0).permutation(len(all_a))[:11]
     some = LimitValues(
         values.node[:0],
         values.v_min_pu[:0],
         values.v_max_pu[:0],
-        *(getattr(values, name)[pick] for name in ("kind", "row", "slot", "i_max_a", "label")),
+        *(getattr(values, name)[pick] for name in ("kind", "row", "slot", "rating", "unit", "label")),
     )
     state = measure(whole.network, flow, some)
-    np.testing.assert_array_equal(state.i_a, all_a[pick])
+    np.testing.assert_array_equal(state.through, all_a[pick])
     assert state.worst_over_v == -np.inf
     assert state.within()

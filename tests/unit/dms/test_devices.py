@@ -45,9 +45,13 @@ def test_voltages_and_limited_currents_agree_with_the_independent_power_flow(
     assert np.abs(v - flow.v[1:] / feeder.v_base_v[1:]).max() < AGREE_PU
     state = measure(problem.network, flow, problem.values)
     values = problem.program.constraints(point.x)
-    squares = values[rows["i_limit"].span]  # (|i| / i_max)^2
-    assert state.i_a.max() > 20.0
-    assert np.abs(squares - (state.i_a / problem.values.i_max_a) ** 2).max() < AGREE_PU
+    for name, unit, least in (("i_limit", "A", 20.0), ("s_limit", "VA", 2e4)):
+        here = problem.values.unit == unit
+        if here.any() or unit == "A":
+            squares = values[rows[name].span]  # (through / rating)^2
+            assert state.through[here].max() > least
+            share = state.through[here] / problem.values.rating[here]
+            assert np.abs(squares - share**2).max() < AGREE_PU
     np.testing.assert_allclose(np.sqrt(values[rows["v_band"].span]), state.v_pu, atol=AGREE_PU)
 
 

@@ -297,8 +297,8 @@ def test_export_that_helps_is_granted_and_export_that_worsens_is_not(sagging: Fe
     assert (worsens.status, worsens.certificate.safe) == (Status.CURTAILED, "relaxed")
     before = {p.element: p.value for p in worsens.preexisting}
     at = problem.values.label.tolist().index("line c2 phase 1 to")
-    assert worsens.state.i_a[at] == pytest.approx(before["line c2 phase 1 to"], rel=1e-5)
-    assert 60.0 < worsens.state.i_a[at] <= before["line c2 phase 1 to"] * (1 + 2e-6)
+    assert worsens.state.through[at] == pytest.approx(before["line c2 phase 1 to"], rel=1e-5)
+    assert 60.0 < worsens.state.through[at] <= before["line c2 phase 1 to"] * (1 + 2e-6)
 
 
 def test_strict_names_what_is_broken_and_sends_zero(sagging: Feeder) -> None:

@@ -55,7 +55,7 @@ def test_the_band_holds_at_phases_up_to_a_nominal_voltage(zoo: Feeder) -> None:
 
 def test_ratings_at_every_terminal(zoo: Feeder) -> None:
     values = LimitValues.resolve(zoo, Limits())
-    found = dict(zip(values.label, values.i_max_a, strict=True))
+    found = dict(zip(values.label, values.rating, strict=True))
     assert len(found) == len(values.label)
     ends = ("from", "to")
     wanted = {
@@ -71,6 +71,7 @@ def test_ratings_at_every_terminal(zoo: Feeder) -> None:
     wanted |= {
         f"transformer dy winding {w} leg {k}": a for w, a in ((0, 80.0), (1, 900.0)) for k in (1, 2, 3)
     }
+    wanted |= {f"transformer dy winding 1 leg {k} power": 600e3 / 3 for k in (1, 2, 3)}
     assert found == wanted
 
 
@@ -79,13 +80,13 @@ def test_scale_and_default_rating(zoo: Feeder) -> None:
     plain = LimitValues.resolve(zoo, Limits())
     scaled = LimitValues.resolve(zoo, Limits(i_scale=0.8, i_max_default_a=50.0))
     rod = {"line rod phase 4 from": 40.0, "line rod phase 4 to": 40.0}
-    wanted = {label: 0.8 * a for label, a in zip(plain.label, plain.i_max_a, strict=True)} | rod
-    assert dict(zip(scaled.label, scaled.i_max_a, strict=True)) == pytest.approx(wanted)
+    wanted = {label: 0.8 * a for label, a in zip(plain.label, plain.rating, strict=True)} | rod
+    assert dict(zip(scaled.label, scaled.rating, strict=True)) == pytest.approx(wanted)
 
 
 def test_current_limits_can_be_left_out(zoo: Feeder) -> None:
     values = LimitValues.resolve(zoo, Limits(current=False, i_max_default_a=5.0))
-    assert len(values.label) == len(values.i_max_a) == 0
+    assert len(values.label) == len(values.rating) == 0
     assert len(values.node) > 0
     problem = compile(zoo, limits=Limits(current=False))
     assert len(problem.program.rows["i_limit"].label) == 0
@@ -106,7 +107,7 @@ def test_relaxed_widens_only_what_is_broken(street) -> None:
     wide = values.relaxed(v_pu, i_a)
     assert wide.v_max_pu == pytest.approx([1.02, 1.03 * WIDEN, 1.02], abs=1e-15)
     assert wide.v_min_pu == pytest.approx([0.9, 0.9, 0.89 / WIDEN], abs=1e-15)
-    assert wide.i_max_a == pytest.approx([10.0, 11.0 * WIDEN, 10.0, 20.0 * WIDEN])
+    assert wide.rating == pytest.approx([10.0, 11.0 * WIDEN, 10.0, 20.0 * WIDEN])
     assert (values.v_max_pu == 1.02).all()
 
 
@@ -125,10 +126,11 @@ def _solve(feeder: Feeder, limits: Limits, export_kw: float):
 def _only(feeder: Feeder, kind: str) -> Feeder:
     """The same feeder with ratings on one kind of element."""
     lines, switches, windings = feeder[Lines], feeder[Switches], feeder[Windings]
+    unrated = np.full(len(windings), np.nan)
     none = {
         "line": lines.replace(i_max_a=np.full((len(lines), 4), np.nan)),
         "switch": switches.replace(i_max_a=np.full((len(switches), 4), np.nan)),
-        "transformer": windings.replace(i_max_a=np.full(len(windings), np.nan)),
+        "transformer": windings.replace(i_max_a=unrated, s_max_kva=unrated),
     }
     return feeder.with_tables(*(table for name, table in none.items() if name != kind))
 
@@ -137,6 +139,26 @@ def _only(feeder: Feeder, kind: str) -> Feeder:
 def test_a_rating_of_each_kind_binds_exactly(zoo: Feeder, kind: str, i_scale: float) -> None:
     state = _solve(_only(zoo, kind), Limits(v_max_pu=1.3, v_min_pu=0.5, i_scale=i_scale), 90.0)
     assert abs(state.worst_over_i) < 1e-7
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_a_winding_rated_in_kva_binds_exactly(zoo: Feeder, norm: str) -> None:
+    """Of the secondary coils only: the apparent power of one of them stands at a third of the rating."""
+    windings = zoo[Windings]
+    kva = np.array([np.nan, np.nan, np.nan, 180.0])
+    only = _only(zoo, "transformer").with_tables(windings.replace(i_max_a=kva * np.nan, s_max_kva=kva))
+    problem = compile(only, limits=Limits(v_max_pu=1.3, v_min_pu=0.5), norm=norm)
+    assert problem.values.unit.tolist() == ["VA"] * 3
+    solution = solve(problem, problem.request(np.full(7, 60.0))).raise_for_status()
+    assert solution.status is Status.CURTAILED
+    assert solution.state.through.max() == pytest.approx(60e3, rel=1e-7)
+    coil = problem.feeder[Windings].pair[3]
+    v = solution.state.flow.v
+    u = v[coil[:, 0]] - v[coil[:, 1]]
+    for p, current in problem.network.terminal_currents(solution.state.flow):
+        if p.kind == "transformer" and p.element[0] == "dy":
+            into = current[0, 6:12:2]
+            np.testing.assert_allclose(np.abs(u * np.conj(into)), solution.state.through, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
