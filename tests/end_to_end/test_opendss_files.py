@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
@@ -60,17 +61,31 @@ def test_powerflow_and_check_of_a_master_file(anoca_command, feeder_folder):
     assert any("no rating" in row["message"] for row in checked.rows)
 
 
-def test_a_scenario_on_loads_without_a_law_is_refused(anoca_command, feeder_folder, tmp_path):
+def test_a_scenario_on_loads_of_every_kind_with_regulators_free(anoca_command, feeder_folder, tmp_path):
+    """The 13-bus feeder: constant-impedance and -current loads, three regulators, two capacitor banks."""
     master = feeder_folder("13Bus") / "IEEE13Nodeckt.dss"
-    path = tmp_path / "s.toml"
-    path.write_text(
+    text = (
         f'name = "s"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "{master}"\n'
-        "[prosumers]\npercent = { A = 50 }\n"
+        "[prosumers]\npercent = { A = 250, B = 100, C = 150 }\n[limits]\nv_max_pu = 1.06\n"
     )
-    done = anoca_command("run", path, "--out", tmp_path / "r")
-    assert done.code == 2
-    assert "voltage-dependent load" in done.err
-    assert not (tmp_path / "r").exists()
+    controls = '[controls]\ntaps = ["regulated"]\ncapacitors = ["cap1"]\nsteps_per_tick = 2\n'
+    rows = []
+    for name, more in (("fixed", ""), ("free", controls)):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text + more)
+        done = anoca_command("run", path, "--out", tmp_path / name, "--json")
+        assert done.code == 0, done.err
+        rows.append(done.rows[0])
+    fixed, free = rows
+    assert fixed["certified"] == free["certified"] == 1
+    assert fixed["curtailed_mw"] > 0
+    assert free["curtailed_mw"] <= fixed["curtailed_mw"] * (1 + 1e-6)
+    assert fixed["steps_moved"] == 0
+    table = pd.read_parquet(next((tmp_path / "free").glob("s/*/controls.parquet")))
+    assert table["control"].tolist() == ["reg1", "reg2", "reg3", "cap1"]
+    assert 0 < table["steps_moved"].sum() == free["steps_moved"]
+    assert table["steps_moved"].max() <= 2 + 1e-9
+    assert ((table["position"] - table["before"]).abs() <= 2.001).all()
 
 
 def test_a_missing_master_is_named(anoca_command, tmp_path):

@@ -171,7 +171,7 @@ def test_net_keep_q_overloads_cables_and_no_voltage(number: int) -> None:
     cables = set(zip(problem.values.kind[over], problem.values.row[over], strict=True))
     assert len(cables) == OVERLOADED_CABLES[number]
     assert {kind for kind, _ in cables} <= {"line"}
-    assert (problem.values.i_max_a[over] == 430.0).all()
+    assert (problem.values.rating[over] == 430.0).all()
 
 
 @pytest.mark.parametrize(("number", "nodes"), [(1, 240), (2, 240), (3, 257), (4, 241)])
