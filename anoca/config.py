@@ -89,6 +89,8 @@ class ProsumersSection(Section):
     battery_kw     one Powerwall 2 per this many kW of base load, rounded up; 0 = no batteries
     weights        weight of the norm by prosumer, default 1
     extra          prosumers at named nodes
+    generators     the feeder's own generators (PV, storage, machines) that feed in are prosumers too, and ask
+                   for what they deliver; snapshots only. Without it they deliver that, whatever happens
     """
 
     table1: Literal[1, 2, 3, 4] | None = None
@@ -99,6 +101,7 @@ class ProsumersSection(Section):
     battery_kw: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     weights: dict[str, Positive] = {}
     extra: list[ExtraProsumer] = []
+    generators: bool = False
 
     @field_validator("battery_kw")
     @classmethod
@@ -329,6 +332,15 @@ class Scenario(Section):
     plant: PlantSection = PlantSection()
     output: OutputSection = OutputSection()
     sweep: dict[str, list[Any]] = {}
+
+    @model_validator(mode="after")
+    def _generators_have_no_day(self) -> Scenario:
+        if self.prosumers.generators and self.mode != "snapshot":
+            raise ValueError(
+                "prosumers.generators: a generator of the feeder has one operating point and no day of its "
+                'own; it can be a prosumer in mode = "snapshot" only'
+            )
+        return self
 
     def in_force(self) -> str:
         """Limits and controls in one line, for tables and plots."""

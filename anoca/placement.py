@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from anoca.config import FeederSection, ProsumersSection, Scenario
 from anoca.errors import InputError
 from dms import Units
-from feeders import Connections, Feeder, Loads, Switches, library, readers
+from feeders import Connections, Feeder, Generators, Loads, Switches, library, readers
 from feeders.checks import Issue, check
 from feeders.readers.errors import MissingEngineError, ReadError
 from feeders.table import Array
@@ -53,6 +54,10 @@ class Placement:
         """PV peak of the loop: (1 + percent) x base kW, or percent x base kW behind a load."""
         net = self.section.export_rule != "behind_load"
         return (self.percent / 100 + net) * self.base_kw
+
+    def at_connections(self, values: Array) -> Array:
+        """Powers of the prosumers (n,) at their connections (n_connections,), by the shares."""
+        return Units.of(self.feeder[Connections]).split_kw(values)
 
     def q_kvar(self, scale: Array | float = 1.0, *, net: bool = True) -> Array:
         """Reactive power injected at the connections: that of the load, unless the rule says unity.
@@ -151,34 +156,63 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
     """
     section = scenario.prosumers
     loads = feeder[Loads]
-    if len(feeder[Connections]):
+    own = set(feeder[Connections].prosumer) - set(feeder[Generators].unit)
+    if own:
         raise InputError(
-            f"feeder {feeder.name} brings {len(feeder[Connections])} prosumers of its own; a scenario places "
+            f"feeder {feeder.name} brings {len(own)} prosumers of its own; a scenario places "
             "them itself, so leave them out (feeder.options.prosumers)"
         )
     percent = _percent(section, loads)
     mine = percent > 0
     extra = section.extra
-    names = np.array([*loads.name[mine], *(e.name for e in extra)], dtype=object)
+    units, plain = _generating(feeder[Generators]) if section.generators else ([], feeder[Generators])
+    single = [*loads.name[mine], *(e.name for e in extra)]
+    names = np.array([*single, *(u.name for u in units)], dtype=object)
     _check_names(section, names)
+    of = [*single, *(u.name for u in units for _ in u.pair)]
     pairs = [*loads.pair[mine], *(_pair(feeder, e.node, e.to, e.name) for e in extra)]
     connections = Connections(
-        prosumer=names,
-        pair=np.array(pairs, dtype=int).reshape(-1, 2),
-        load=np.array([*loads.name[mine], *("" for _ in extra)], dtype=object),
+        prosumer=np.array(of, dtype=object),
+        pair=np.array([*pairs, *(p for u in units for p in u.pair)], dtype=int).reshape(-1, 2),
+        share=np.array([*(1.0 for _ in single), *(s for u in units for s in u.share)]),
+        load=np.array([*loads.name[mine], *("" for _ in of[int(mine.sum()) :])], dtype=object),
     )
     stays = np.ones(len(loads), dtype=bool)
     if not (scenario.mode == "snapshot" and section.export_rule == "behind_load"):
         stays = ~mine
-    kept = connections if stays.all() else connections.replace(load=np.full(len(names), "", dtype=object))
+    kept = connections if stays.all() else connections.replace(load=np.full(len(of), "", dtype=object))
+    more = [plain] if units else []
     return Placement(
-        feeder=feeder.with_tables(loads.take(stays), kept),
+        feeder=feeder.with_tables(loads.take(stays), kept, *more),
         section=section,
         name=names,
-        base_kw=np.array([*loads.p_kw[mine], *(e.base_kw for e in extra)]),
-        base_kvar=np.array([*loads.q_kvar[mine], *(e.base_kvar for e in extra)]),
-        percent=np.array([*percent[mine], *(e.percent for e in extra)]),
+        base_kw=np.array([*loads.p_kw[mine], *(e.base_kw for e in extra), *(u.p_kw for u in units)]),
+        base_kvar=np.array([*loads.q_kvar[mine], *(e.base_kvar for e in extra), *(-u.q_kvar for u in units)]),
+        percent=np.array([*percent[mine], *(e.percent for e in extra), *(100.0 for _ in units)]),
     )
+
+
+class _Unit(NamedTuple):
+    """A generator as a prosumer: pairs (k, 2) and shares (k,) of its phases, kW and kvar in all."""
+
+    name: str
+    pair: Array
+    share: Array
+    p_kw: float
+    q_kvar: float
+
+
+def _generating(table: Generators) -> tuple[list[_Unit], Generators]:
+    """Units that feed in on every phase, and the rows of all others."""
+    units, taken = [], np.zeros(len(table), dtype=bool)
+    for unit in dict.fromkeys(table.unit):
+        rows = np.flatnonzero(table.unit == unit)
+        p = table.p_kw[rows]
+        if (p > 0).all():
+            taken[rows] = True
+            q = float(table.q_kvar[rows].sum())
+            units.append(_Unit(str(unit), table.pair[rows], p / p.sum(), float(p.sum()), q))
+    return units, table.take(~taken)
 
 
 def _percent(section: ProsumersSection, loads: Loads) -> Array:
@@ -193,7 +227,9 @@ def _percent(section: ProsumersSection, loads: Loads) -> Array:
 def _check_names(section: ProsumersSection, names: Array) -> None:
     issues = [f"prosumer {n!r} is named twice" for n in pd.Index(names)[pd.Index(names).duplicated()]]
     if not len(names):
-        issues.append("no prosumer: give prosumers.table1, prosumers.percent or [[prosumers.extra]]")
+        issues.append(
+            "no prosumer: give prosumers.table1, prosumers.percent, [[prosumers.extra]], or generators = true"
+        )
     for name in sorted(set(section.weights) - set(names)) if len(names) else []:
         near = difflib.get_close_matches(name, list(names), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {len(names)}, the first {names[0]!r}"

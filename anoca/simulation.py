@@ -71,7 +71,8 @@ def _snapshot(
 ) -> None:
     """One tick: every prosumer asks for percent x base kW, loads stand at base."""
     behind = scenario.prosumers.export_rule == "behind_load"
-    request = problem.request(placement.p_request_kw, q_kvar=placement.q_kvar(net=not behind))
+    at = placement.at_connections
+    request = problem.request(at(placement.p_request_kw), q_kvar=at(placement.q_kvar(net=not behind)))
     solution = solve(problem, request, options=IpoptOptions(max_iter=scenario.dms.max_iter))
     recorder.dms(0, scenario.clock.first_tick(), problem, request, solution)
     recorder.close_tick({"dms_s": solution.solve_s})

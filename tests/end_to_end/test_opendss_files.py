@@ -108,3 +108,50 @@ def test_a_snapshot_on_the_european_low_voltage_feeder(anoca_command, feeder_fol
     assert (row["certified"], row["relaxed"], row["prosumers"]) == (1, 0, 55)
     assert 0.1 < row["curtailed_mw"] < row["total_mw"]
     assert row["ticks_binding"] == 1
+
+
+PV = """\
+clear
+new circuit.c basekv=12.47 pu=1.0
+new line.l bus1=sourcebus bus2=b phases=3 r1=0.3 x1=0.6 r0=0.6 x0=1.5 length=5 units=km normamps=30
+new load.x bus1=b phases=3 kv=12.47 kw=150 pf=0.95
+new pvsystem.sun bus1=b phases=3 kv=12.47 kva=1100 pmpp=1000 irradiance=1
+set voltagebases=[12.47]
+calcvoltagebases
+solve
+"""
+
+
+def test_the_generators_of_a_file_can_be_prosumers(anoca_command, tmp_path):
+    """A three-phase PV system of 1 MW behind a line of 30 A: one prosumer, curtailed alike on its phases."""
+    (tmp_path / "pv.dss").write_text(PV)
+    text = 'name = "pv"\nseed = 1\nMODE[feeder]\nname = "pv.dss"\n[prosumers]\ngenerators = true\n'
+    path = tmp_path / "pv.toml"
+    path.write_text(text.replace("MODE", ""))
+    done = anoca_command("run", path, "--out", tmp_path / "r")
+    assert done.code == 2
+    assert 'mode = "snapshot" only' in done.err
+    path.write_text(text.replace("MODE", 'mode = "snapshot"\n'))
+    done = anoca_command("run", path, "--out", tmp_path / "r")
+    assert done.code == 0, done.err
+    folder = next((tmp_path / "r").glob("pv/*"))
+    limits = pd.read_parquet(folder / "limits.parquet")
+    assert limits.loc[limits["binding"], "element"].str.startswith("line l phase").all()
+    assert limits["binding"].sum() >= 3
+    rows = pd.read_parquet(folder / "prosumers.parquet")
+    assert rows["prosumer"].tolist() == [f"pvsystem.sun#{k}" for k in (1, 2, 3)]
+    assert rows["p_oes_kw"].sum() == pytest.approx(1000.0, rel=0.01)
+    assert rows["p_curtail_kw"].min() > 50
+    assert rows["p_curtail_kw"].to_numpy() == pytest.approx(rows["p_curtail_kw"].mean(), rel=1e-6)
+
+
+def test_generators_that_are_no_prosumers_deliver_what_they_do(anoca_command, tmp_path):
+    (tmp_path / "pv.dss").write_text(PV.replace("normamps=30", "normamps=300"))
+    text = 'name = "pv"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "pv.dss"\n'
+    path = tmp_path / "pv.toml"
+    path.write_text(text + '[[prosumers.extra]]\nname = "home"\nnode = "b.1"\nbase_kw = 5.0\npercent = 100\n')
+    done = anoca_command("run", path, "--out", tmp_path / "r", "--json")
+    assert done.code == 0, done.err
+    assert done.rows[0]["prosumers"] == 1
+    nodes = pd.read_parquet(next((tmp_path / "r").glob("pv/*/nodes.parquet"))).set_index("node")
+    assert nodes.loc["b.1", "v_aes_pu"] > 1.001  # 850 kW flow back to the source
