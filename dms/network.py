@@ -27,6 +27,8 @@ from feeders.elements import Primitive, generators, loads, primitives
 from feeders.table import Array
 
 FIXED_POINT_ROUNDS = 60
+SLOW_AFTER, SLOW_RATE = 4, 0.65
+"""Where a round still leaves this much of a step, having the loads in the matrix is worth a factorisation."""
 NEWTON_ROUNDS = 40
 SHORTEST_STEP = 1 / 16
 SLOPE_STEP = 1e-6
@@ -159,8 +161,10 @@ class Network:
         incidence = self._incidence(pair)
         first = self._lu.solve(self._rhs) if start is None else self._pack(start)
         x, rounds, done = self._fixed_point(first, incidence, power, tolerance, self._lu)
-        if not done and (lu := self._with_loads(first, incidence, power)) is not None:
-            x, more, done = self._fixed_point(first, incidence, power, tolerance, lu)
+        # A round that diverged leaves no start worth having.
+        near = min((first, x), key=lambda at: np.nan_to_num(self._residual(at, incidence, power), nan=np.inf))
+        if not done and (lu := self._with_loads(near, incidence, power)) is not None:
+            x, more, done = self._fixed_point(near, incidence, power, tolerance, lu)
             rounds += more
         if not done:
             x, more, done = self._newton(first, incidence, power, tolerance)
@@ -219,6 +223,8 @@ class Network:
                 x = x + lu.solve(self._injected(x, incidence, power) - self._matrix @ x)
                 return x, k, True
             if step > 10 * last or step > 10:
+                return x, k, False
+            if plain and SLOW_AFTER < k < FIXED_POINT_ROUNDS / 2 and step > SLOW_RATE * last:
                 return x, k, False
             last = min(last, step)
         return x, FIXED_POINT_ROUNDS, False

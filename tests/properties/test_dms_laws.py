@@ -266,7 +266,7 @@ def test_two_power_flows_agree(case: Case, seed: int) -> None:
     assert np.abs(v - flow.v[1:] / case.feeder.v_base_v[1:]).max() < 1e-9
     state = measure(problem.network, flow, problem.values)
     values, rows = problem.program.constraints(point.x), problem.program.rows
-    squares = (state.i_a / problem.values.i_max_a) ** 2
+    squares = (state.through / problem.values.rating) ** 2
     np.testing.assert_allclose(values[rows["i_limit"].span], squares, atol=1e-8, rtol=1e-8)
     np.testing.assert_allclose(values[rows["v_band"].span], state.v_pu**2, atol=1e-9)
 
@@ -304,7 +304,7 @@ def test_widened_limits_keep_zero_export_feasible(case: Case) -> None:
     for found in asked.preexisting:
         if found.kind == "i_max":
             k = problem.values.label.tolist().index(found.element)
-            assert asked.state.i_a[k] <= found.value * (1 + 1e-6 + 1e-4)
+            assert asked.state.through[k] <= found.value * (1 + 1e-6 + 1e-4)
     strict = compile(case.feeder, limits=_strict(limits))
     refused = solve(strict, case.request)
     assert (refused.status, refused.p_adjusted_kw.max()) == (Status.INFEASIBLE, 0.0)
