@@ -225,7 +225,7 @@ def publish(
     flow: Flow | None = None,
 ) -> DmsSolution:
     """Round, certify, and put everything that is reported into one object."""
-    problem, request = tick.problem, tick.request
+    request = tick.request
     # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
     asked = request.p_export_kw if rung == "zero_export" else request.units.split_kw(unit_curtail_kw)
     curtail = np.minimum(asked, request.p_export_kw)
@@ -248,7 +248,7 @@ def publish(
     )
     state = measure(tick.network, flow, tick.values)
     return DmsSolution(
-        status=_status(rung, certificate, point if _plausible(problem, state, curtail) else None),
+        status=_status(rung, certificate, point if _plausible(tick, certificate, curtail, point) else None),
         method=rung,
         p_curtail_kw=request.p_export_kw - adjusted,
         p_adjusted_kw=adjusted,
@@ -289,7 +289,26 @@ def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) ->
     return Status.CURTAILED if point is not None and point.converged else Status.FALLBACK
 
 
-def _plausible(problem: DmsProblem, state: State, curtail_kw: Array) -> bool:
+def _plausible(tick: Tick, found: Certificate, curtail_kw: Array, point: InteriorPoint | None) -> bool:
     """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
-    near = max(state.worst_over_v / BAND_TOLERANCE_PU, state.worst_over_i / CURRENT_TOLERANCE)
-    return bool(problem.added) or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1
+    near = max(found.worst_v_pu / BAND_TOLERANCE_PU, found.worst_i / CURRENT_TOLERANCE)
+    if tick.problem.added or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1:
+        return True
+    # A load with two states may stand away from the limits in the one that the power flow finds.
+    return point is not None and bool(len(tick.problem.program.columns("given"))) and _binds(tick, point)
+
+
+def _binds(tick: Tick, point: InteriorPoint) -> bool:
+    """A limit in force binds in the optimiser's own state."""
+    rows, values = tick.problem.program.rows, tick.values
+    found = tick.problem.program.constraints(point.x)
+    v = np.sqrt(np.maximum(found[rows["v_band"].span], 0.0))
+    over_v = np.maximum(values.v_min_pu - v, v - values.v_max_pu)
+    share = np.zeros(len(values.rating))
+    for name, unit in (("i_limit", "A"), ("s_limit", "VA")):
+        if name in rows:
+            here = values.unit == unit
+            nominal = tick.problem.values.rating[here]
+            share[here] = np.sqrt(found[rows[name].span]) * nominal / values.rating[here]
+    on_band = over_v.max(initial=-np.inf) >= -BAND_TOLERANCE_PU
+    return bool(on_band or (share - 1).max(initial=-np.inf) >= -CURRENT_TOLERANCE)
