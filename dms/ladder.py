@@ -2,7 +2,7 @@
 
     go_ahead              power flow with nothing curtailed keeps every limit
     interior_warm         Ipopt from the last tick's point
-    interior              Ipopt from the power flow of the requests
+    interior              Ipopt from the power flow of the requests, or of zero export where those are far off
     interior_zero_export  Ipopt from the power flow of zero export, its barrier falling step by step
     interior_displaced    the same from a displaced start
     uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
@@ -33,6 +33,8 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
+FAR_PU = 0.05
+"""Distance outside the band from which the requests are a worse start than zero export."""
 ADAPTIVE_ITERATIONS = 150
 """Ipopt's with the adaptive barrier: where it works it needs 10 to 60, else it may wander for minutes."""
 
@@ -121,7 +123,8 @@ def _interior_warm(
 def _interior(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
     options = options or IpoptOptions()
     brief = replace(options, max_iter=min(options.max_iter, ADAPTIVE_ITERATIONS))
-    return optimise(tick, start_numbers(tick, tick.none_kw), brief)
+    far = tick.state(tick.none_kw).worst_over_v > FAR_PU
+    return optimise(tick, start_numbers(tick, tick.most_kw if far else tick.none_kw), brief)
 
 
 def _interior_zero_export(
