@@ -54,6 +54,14 @@ class _Search:
         self.best, self.start = found, found.point or self.start
         return True
 
+    def settle(self) -> None:
+        """Solve again where the search ended, from the power flow: a warm start may have led elsewhere."""
+        if np.array_equal(self.best.position, self.tick.position) or self.best.status is Status.GO_AHEAD:
+            return
+        found = _solve_at(self.tick.at(self.best.position), None, self.options)
+        if found is not None and self._beats(found):
+            self.best = found
+
     def _beats(self, other: DmsSolution) -> bool:
         mine, theirs = self.value(self.best), self.value(other)
         if mine == np.inf or theirs == np.inf:
@@ -102,6 +110,7 @@ def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsS
             search.offer(position)
     while any(search.offer(p) for p in _neighbours(search, target)):
         pass
+    search.settle()
     steps = tick.problem.controls.steps_moved(search.best.position, tick.base)
     moves = Moves(search.base, bound, search.value(search.best), steps, len(search.tried))
     return replace(search.best, moves=moves, solve_s=time.perf_counter() - tick.began)
@@ -191,7 +200,7 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
     if screen.within(0.0, 0.0) and not tick.problem.added:
         return publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
     brief = replace(options or IpoptOptions(), max_iter=CANDIDATE_ITERATIONS)
-    for warm in (start, None):
+    for warm in (None,) if start is None else (start, None):
         if warm is None:
             numbers = start_numbers(tick, tick.none_kw)
         else:

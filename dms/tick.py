@@ -309,6 +309,6 @@ def _binds(tick: Tick, point: InteriorPoint) -> bool:
         if name in rows:
             here = values.unit == unit
             nominal = tick.problem.values.rating[here]
-            share[here] = np.sqrt(found[rows[name].span]) * nominal / values.rating[here]
+            share[here] = np.sqrt(np.maximum(found[rows[name].span], 0.0)) * nominal / values.rating[here]
     on_band = over_v.max(initial=-np.inf) >= -BAND_TOLERANCE_PU
     return bool(on_band or (share - 1).max(initial=-np.inf) >= -CURRENT_TOLERANCE)
