@@ -15,7 +15,7 @@ from dms.limits import LimitValues, coil_pairs
 from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Generators, Loads
-from feeders.elements.loads import voltage_dependent
+from feeders.elements.loads import near_a_step, voltage_dependent
 from feeders.table import Array
 
 BAND_TOLERANCE_PU = 1e-5
@@ -23,6 +23,10 @@ CURRENT_TOLERANCE = 1e-4
 KCL_TOLERANCE_PU = 1e-6
 VOLTAGE_AGREEMENT_PU = 1e-6
 SETPOINT_TOLERANCE_KW = 1e-6
+NEAR_A_STEP_PU = 0.01
+"""Distance of a load from a step of its law at which the feeder is searched for another state."""
+SHIFT = 0.008
+"""Share by which the start of that search is lower or higher."""
 
 Safe = Literal["yes", "relaxed", "no"]
 
@@ -160,10 +164,11 @@ def certify(
     disagreement = 0.0
     if claimed_v_pu is not None and flow.converged:
         disagreement = _disagreement(network, flow, claimed_v_pu)
+    others = other_flows(network, request, curtail, flow)
     if other_v_pu is not None:
-        other = measure(network, _from(network, request, curtail, flow, other_v_pu), values)
-        if other.flow.converged:
-            state = max(state, other, key=lambda s: (not s.within(), s.worst_over_v, s.worst_over_i))
+        others.append(_from(network, request, curtail, flow, other_v_pu))
+    states = [state, *(measure(network, other, values) for other in others if other.converged)]
+    state = max(states, key=lambda s: (not s.within(), s.worst_over_v, s.worst_over_i))
     reasons = _reasons(state, curtail, p_adjusted_kw, disagreement)
     where_v = first_largest(state.over_v) if len(state.over_v) else -1
     where_i = first_largest(state.over_i) if len(state.over_i) else -1
@@ -177,6 +182,27 @@ def certify(
         where_i=str(values.label[where_i]) if where_i >= 0 else "",
         reasons=reasons,
     )
+
+
+def other_flows(network: Network, request: DmsRequest, curtail_kw: Array | float, flow: Flow) -> list[Flow]:
+    """Further states at the same set-points: power flows that end elsewhere from a little lower or higher.
+
+    Loads whose power steps at the end of their band have two consistent states near it. Which of them a
+    feeder is in depends on where it came from, so set-points must be safe in each that is found.
+    """
+    loads = network.feeder[Loads]
+    if not flow.converged or not len(loads):
+        return []
+    u = flow.v[loads.pair[:, 0]] - flow.v[loads.pair[:, 1]]
+    if not near_a_step(loads, u, NEAR_A_STEP_PU).any():
+        return []
+    found = []
+    for factor in (1 - SHIFT, 1 + SHIFT):
+        other = run(network, request, curtail_kw, start=replace(flow, v=flow.v * factor))
+        gap = np.abs(other.v - flow.v)[1:] / network.feeder.v_base_v[1:]
+        if other.converged and gap.max(initial=0.0) > VOLTAGE_AGREEMENT_PU:
+            found.append(other)
+    return found
 
 
 def _disagreement(network: Network, flow: Flow, claimed_v_pu: Array) -> float:

@@ -16,15 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from feeders import Generators, Loads
-from feeders.elements.loads import per_unit, power_va
+from feeders.elements.loads import per_unit, steps_at
 from feeders.table import Array
 
 EDGE = 1e-4
 """Distance of w = |u| / v_nom from the end of a band within which a stepping load has two states."""
 WIDE_EDGE = 0.02
 """The same for a load that has been seen to go back and forth."""
-STEP = 1e-6
-"""Smallest jump of a law at the end of its band, relative to its nominal power, that counts."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +67,6 @@ class Regimes:
         pinned = np.full(len(t), np.nan) if self.pinned_w is None else self.pinned_w.copy()
         for end, outside in ((t.v_max_pu, 1 + 1e-9), (t.v_min_pu, 1.0)):
             near = np.isnan(pinned) & np.isfinite(end) & (end > 0) & (np.abs(w - end) <= edge)
-            near[near] = _steps(t.take(np.flatnonzero(near)), end[near])
+            near[near] = steps_at(t.take(np.flatnonzero(near)), end[near])
             pinned[near] = end[near] * outside
         return replace(self, pinned_w=pinned)
-
-
-def _steps(t: Loads, end: Array) -> Array:
-    """Loads (n,) whose law jumps at the end of the band."""
-    volt = end * t.v_nom_kv * 1e3
-    jump = np.abs(power_va(t, volt * (1 + 1e-9)) - power_va(t, volt * (1 - 1e-9)))
-    return np.asarray(jump > STEP * np.abs(t.p_kw + 1j * t.q_kvar) * 1e3)

@@ -20,6 +20,7 @@ from dms.certificate import (
     State,
     certify,
     measure,
+    other_flows,
     run,
 )
 from dms.interior import InteriorPoint, IpoptOptions
@@ -169,17 +170,33 @@ def optimise(
             regimes = regimes.pin(loads, own, _changed_loads(problem, point.x, solved, numbers))
             numbers = tick.numbers(regimes)
         if _same_laws(problem, point.x, solved, numbers):
-            if flow is None or not regimes.pins or not point.converged:
+            over = None if flow is None or not point.converged else _beyond(tick, point, flow, asked)
+            if over is None:
                 break
-            # A pinned load may stand in its other state: that must keep the limits as well.
-            state = measure(tick.network, flow, asked)
-            if state.within(BAND_TOLERANCE_PU / 2, CURRENT_TOLERANCE / 2):
-                break
-            tick = replace(tick, values=tick.values.tightened(state.over_v, state.over_i))
+            tick = replace(tick, values=tick.values.tightened(*over))
             numbers = tick.numbers(regimes)
         log.info("loads change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
     return replace(point, iterations=iterations)
+
+
+def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) -> tuple[Array, Array] | None:
+    """How far loads that have two states take the feeder beyond its limits in one of them; None: nowhere.
+
+    Returns  over_v (n_v,) and over_i (n_i,), the worst of all states
+    """
+    curtail = np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)
+    split = tick.request.units.split_kw(curtail)
+    flows = [flow, *other_flows(tick.network, tick.request, split, flow)]
+    states = [measure(tick.network, one, asked) for one in flows]
+    if all(state.within(BAND_TOLERANCE_PU / 2, CURRENT_TOLERANCE / 2) for state in states):
+        return None
+    return np.max([s.over_v for s in states], axis=0), np.max([s.over_i for s in states], axis=0)
+
+
+def _curtailment_kw(tick: Tick, point: InteriorPoint) -> Array:
+    curtail: Array = point.x[tick.problem.program.variables["p_curtail"].span] * KW_PER_PU
+    return curtail
 
 
 def _same_laws(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> bool:
@@ -204,9 +221,7 @@ def _flow_at(tick: Tick, point: InteriorPoint) -> Flow | None:
     """
     if np.any(tick.free):
         return None
-    program = tick.problem.program
-    curtail = point.x[program.variables["p_curtail"].span] * KW_PER_PU
-    flow = tick.state(np.clip(curtail, 0.0, tick.most_kw)).flow
+    flow = tick.state(np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)).flow
     return flow if flow.converged else None
 
 

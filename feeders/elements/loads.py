@@ -23,6 +23,10 @@ LOAD_MODELS = (
 """Load models the equations know; anything else is an error in `feeders.checks`."""
 
 
+SMALLEST_STEP = 1e-6
+"""Smallest jump of a law at the end of its band, relative to its nominal power, that counts."""
+
+
 class Loads(Table):
     """One row per single-phase load; a three-phase load is three rows.
 
@@ -69,6 +73,26 @@ def outside_band(loads: Loads, u_volt: Array) -> Array:
     w = per_unit(loads.v_nom_kv, u_volt)
     out = (w <= loads.v_min_pu) | (w <= loads.v_low_pu) | (w > loads.v_max_pu)
     return np.asarray(out & (loads.model != "constant_impedance") & voltage_dependent(loads))
+
+
+def steps_at(loads: Loads, end_pu: Array) -> Array:
+    """(n,) bool: loads whose power jumps at the end of their band, end_pu (n,), such as cvr at 1.05.
+
+    Near there such a load has two states that are both consistent: with more power a lower voltage.
+    """
+    volt = end_pu * loads.v_nom_kv * 1e3
+    jump = np.abs(power_va(loads, volt * (1 + 1e-9)) - power_va(loads, volt * (1 - 1e-9)))
+    return np.asarray(jump > SMALLEST_STEP * np.abs(nominal_va(loads)))
+
+
+def near_a_step(loads: Loads, u_volt: Array, within_pu: float) -> Array:
+    """(n,) bool: loads that stand within a distance of an end of their band at which their power jumps."""
+    w = per_unit(loads.v_nom_kv, u_volt)
+    found = np.zeros(len(loads), dtype=bool)
+    for end in (loads.v_min_pu, loads.v_max_pu):
+        near = np.flatnonzero(np.isfinite(end) & (end > 0) & (np.abs(w - end) <= within_pu))
+        found[near] |= steps_at(loads.take(near), end[near])
+    return found
 
 
 def per_unit(v_nom_kv: Array, u_volt: Array) -> Array:
