@@ -106,13 +106,13 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: $(SETUP_FILES) | $(VENV)/.made
-	$(SAY) 'Installing the simulator and its libraries (about 1 GB on disk; a minute or more the first time)'
-	@$(PIP_INSTALL) -e .
+	$(SAY) 'Installing the simulator, its libraries and OpenDSS (about 1 GB on disk; a minute or more the first time)'
+	@$(PIP_INSTALL) -e '.[opendss]'
 	@$(BIN)/python .ci/install_ipopt.py
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(SAY) 'Installing the test tools and the OpenDSS engines'
+	$(SAY) 'Installing the test tools'
 	@$(PIP_INSTALL) -e '.[test,opendss]'
 	@touch $@
 

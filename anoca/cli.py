@@ -68,7 +68,6 @@ def _options(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
-    logging.getLogger("cyipopt").setLevel(logging.WARNING)  # it reports every callback
     Terminal.quiet = quiet
     if version:
         print(f"anoca {anoca.__version__}")
@@ -121,6 +120,7 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
         results = run(checked, out, tell)
     terminal.ticks(results.tables["ticks"], f"{checked.name}: ticks")
     terminal.broken_limits(results.tables["limits"])
+    terminal.controls(results.tables)
     terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals")
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Tables, plots and manifest: {results.folder}")
@@ -254,6 +254,8 @@ def powerflow(feeder: FeederArgument, option: FeederOption = None, as_json: Json
         terminal.show(found.extremes(), title)
         facts = {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in found.facts.items()}
         terminal.say("  ".join(f"{key}: {value}" for key, value in facts.items()))
+        if found.warnings:
+            terminal.say(f"{found.warnings}; list them: anoca feeder check {feeder}")
     raise typer.Exit(0 if found.facts["converged"] else 1)
 
 

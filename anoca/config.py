@@ -81,7 +81,8 @@ class ProsumersSection(Section):
     """Who has solar panels, how much, and how it enters the feeder.
 
     table1         scenario of ANOCA Table I (1-4); or give `percent`
-    percent        export in percent of base load by category, 0 = a plain load
+    percent        export in percent of base load by category, 0 = a plain load. A load is a row of the
+                   feeder's table of loads: a three-phase load of a file is three, one per phase
     category_rule  "number_mod_3": load number n, A: n mod 3 = 2, B: 1, C: 0 (case 2); "in_order": A, B, C
     export_rule    "net_keep_q": exports instead of drawing its load, keeps the load's Q;
                    "net_unity": the same with Q = 0; "behind_load": PV beside the load
@@ -153,7 +154,8 @@ class LimitsSection(Section):
     current          enforce ratings
     i_scale          every rating times this
     i_max_default_a  rating of lines that have none
-    preexisting      "relax": a limit that zero export breaks is widened and listed; "strict": infeasible
+    preexisting      "relax": a limit that zero export breaks is widened and listed (with free taps: where no
+                     tap ends it); "strict": infeasible
     """
 
     v_min_pu: NonNegative = 0.90
@@ -182,7 +184,7 @@ class ControlsSection(Section):
     """Taps and capacitor steps that the utility may move before it curtails; see `dms.Controls`.
 
     taps            transformers, each on its own, or lists of names that move together; "regulated"
-                    stands for every transformer that has a regulator
+                    stands for every transformer that has a regulator. What moves together must stand alike
     winding         winding whose tap moves, by transformer; default: its regulator's, else 1
     capacitors      banks
     steps_per_tick  most steps of each in a tick; none: all it has

@@ -58,6 +58,7 @@ class Recorder:
             "binding": solution.binding(),
             "preexisting": len(solution.preexisting),
             "steps_moved": self._controls(tick, problem, solution),
+            "moves_gap_pct": 100 * solution.moves.gap if solution.moves else np.nan,
             "iterations": solution.iterations,
             "dms_worst_v_pu": certificate.worst_v_pu,
             "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
@@ -74,13 +75,14 @@ class Recorder:
         self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
     ) -> pd.DataFrame:
         unknown = dict.fromkeys(TABLES["prosumers"], np.nan)
+        total = problem.units.total_kw
         known = {
             "tick": tick,
-            "prosumer": problem.units.connection_label,
-            "p_oes_kw": request.p_export_kw,
-            "p_ois_kw": request.p_import_kw,
-            "p_aes_kw": solution.p_adjusted_kw,
-            "p_curtail_kw": solution.p_curtail_kw,
+            "prosumer": problem.units.name,
+            "p_oes_kw": total(request.p_export_kw),
+            "p_ois_kw": total(request.p_import_kw),
+            "p_aes_kw": total(solution.p_adjusted_kw),
+            "p_curtail_kw": total(solution.p_curtail_kw),
             "path": "",
         }
         return columns_of("prosumers", **{**unknown, **known})
@@ -157,9 +159,11 @@ class Recorder:
     def headline(self) -> str:
         """One line on the last tick, for progress."""
         r = self._ticks[-1]
+        worst = r["plant_worst_line_pct"]
+        cable = "" if np.isnan(worst) else f"worst cable {worst:.2f} %, "
         return (
             f"{r['time']:%H:%M} OES {r['total_oes_kw'] / 1e3:.2f} MW, curtailed {r['curtailed_kw']:.1f} kW "
-            f"({r['certified']}), worst cable {r['plant_worst_line_pct']:.2f} %, "
+            f"({r['certified']}), {cable}"
             f"|v| {r['plant_v_min_pu']:.4f}-{r['plant_v_max_pu']:.4f} pu"
         )
 
@@ -215,7 +219,7 @@ class Recorder:
                 steps_moved=steps,
             )
         )
-        return float(steps.sum())
+        return round(float(steps.sum()), 6)
 
     def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
         base = problem.feeder.v_base_v[1:]

@@ -36,6 +36,7 @@ TABLES: dict[str, dict[str, str]] = {
         "binding": "limits in force that the set-points lie on; a line counts at each end",
         "preexisting": "limits broken even at zero export (widened, or the tick is infeasible)",
         "steps_moved": "steps of all taps and capacitors that were moved",
+        "moves_gap_pct": "loss by whole steps against the relaxed optimum, percent of the objective",
         "iterations": "of the interior point, 0 if a power flow decided",
         "dms_worst_v_pu": "distance outside the band in force, in the certificate; negative = margin",
         "dms_worst_i_pct": "most loaded terminal in the certificate, percent of the limit in force",
@@ -56,7 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "prosumers": {
         "tick": "number from 0",
-        "prosumer": "name",
+        "prosumer": "name; with curtail_unit = connection, name and number of the connection",
         "p_oes_kw": "requested export",
         "p_ois_kw": "announced import",
         "p_aes_kw": "granted export",

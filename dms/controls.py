@@ -45,6 +45,12 @@ class Controls:
     tries: int = 40
 
     def __post_init__(self) -> None:
+        for name in ("taps", "capacitors"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
+        named = {n for tap in self.taps for n in ((tap,) if isinstance(tap, str) else tap)}
+        if (unused := set(self.winding) - named) and REGULATED not in named:
+            raise ValueError(f"controls.winding names {', '.join(sorted(unused))}, whose tap is not free")
         if not self.tries >= 1:
             raise ValueError(f"tries = {self.tries} must be at least 1")
         if self.steps_per_tick is not None and not self.steps_per_tick >= 1:
@@ -233,7 +239,10 @@ def _tap_range(windings: Windings, rows: list[int], gang: tuple[str, ...]) -> tu
         (float(windings.tap_min[r]), float(windings.tap_max[r]), int(windings.tap_steps[r])) for r in rows
     }
     if len(kinds) > 1 or len({float(windings.tap[r]) for r in rows}) > 1:
-        raise ValueError(f"controls: {', '.join(gang)} move together but differ in their taps")
+        raise ValueError(
+            f"controls: {', '.join(gang)} move together but differ in their taps; free them one by one, "
+            "or give them one tap and one range in the feeder's windings"
+        )
     lo, hi, steps = kinds.pop()
     if not (steps > 0 and hi > lo):
         raise ValueError(f"controls: {', '.join(gang)} cannot move: {steps} steps from {lo:g} to {hi:g}")

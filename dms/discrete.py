@@ -81,6 +81,8 @@ class _Search:
         """Objective of a certified answer, infinite for any other."""
         if not solution.certificate.ok or solution.status not in (*ANSWERS, Status.FALLBACK):
             return np.inf
+        if solution.certificate.safe == "relaxed" and not self.tick.relaxed:
+            return np.inf
         return self.tick.problem.objective(solution.unit_curtail_kw)
 
     def moved(self, position: Array) -> float:
@@ -98,6 +100,8 @@ def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsS
     search.tried[tick.position.tobytes()] = base
     relaxed = _relaxed(tick, base, options)
     target, bound = tick.position, np.nan
+    if relaxed is None and search.base == np.inf:
+        return base  # not even positions between whole steps keep the limits
     if relaxed is not None:
         target = _positions(tick, relaxed)
         bound = relaxed.objective - _move_cost(tick, relaxed)

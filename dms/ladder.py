@@ -49,7 +49,8 @@ def solve(
 ) -> DmsSolution:
     """One tick: the least curtailment (in the problem's norm) that keeps every limit, certified.
 
-    Controls, if the problem has any, are tried after the answer that leaves them where they are.
+    Controls, if the problem has any, are tried after the answer that leaves them where they are; where
+    zero export breaks limits there, first with the limits as they are.
 
     warm      the last tick's solution of the same problem
     position  (n_controls,) where taps and capacitor steps are; default: as the feeder has them
@@ -62,9 +63,14 @@ def solve(
     _check_fit(problem, request, warm, here)
     tick = Tick(problem, request, here, here, problem.network_at(here), began, problem.values)
     tick, solution = _climb(tick, warm, options)
-    if not len(problem.controls) or solution.status is Status.GO_AHEAD:
+    if not len(problem.controls):
         return solution
-    return discrete.improve(tick, solution, options)
+    if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does
+        nominal = replace(tick, values=problem.values, relaxed=False)
+        found = discrete.improve(nominal, solution, options)
+        if found.certificate.safe == "yes" and found.status in discrete.ANSWERS:
+            return found
+    return solution if solution.status is Status.GO_AHEAD else discrete.improve(tick, solution, options)
 
 
 def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> tuple[Tick, DmsSolution]:

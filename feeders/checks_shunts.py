@@ -22,13 +22,15 @@ from feeders.elements import (
 from feeders.elements.loads import voltage_dependent
 from feeders.feeder import Feeder
 from feeders.issues import Issue, error, errors
-from feeders.table import ABSENT, Array, Table
+from feeders.table import ABSENT, EARTH, Array, Table
 
 
 def check_shunts(feeder: Feeder) -> Iterator[Issue]:
     """Everything that is wrong with two-node elements and regulator controls."""
     yield from _loads(feeder[Loads])
     yield from _generators(feeder[Generators])
+    for table in (feeder[Loads], feeder[Generators]):
+        yield from _rated_for_its_nodes(feeder, table)
     yield from _banks(feeder[Capacitors])
     reactors = feeder[Reactors]
     yield from pairs(Reactors, reactors.name, reactors.pair)
@@ -82,6 +84,23 @@ def _generators(generators: Generators) -> Iterator[Issue]:
 def _rated(table: type[Table], names: Array, v_nom_kv: Array, needed: Array) -> Iterator[Issue]:
     missing = needed & ~(np.isfinite(v_nom_kv) & (v_nom_kv > 0))
     yield from errors(table, "v_nom_kv", names, missing, "power depends on voltage: give the rated one, kV")
+
+
+def _rated_for_its_nodes(feeder: Feeder, t: Loads | Generators) -> Iterator[Issue]:
+    """A rated voltage that is far from what the two nodes suggest: another level, or phase for line."""
+    known = (t.pair != ABSENT).all(axis=1) & np.isfinite(t.v_nom_kv) & (t.v_nom_kv > 0)
+    if not known.any():
+        return
+    phase = (t.pair > EARTH) & (feeder.nodes.terminal[np.maximum(t.pair, 0)] <= 3)
+    base_kv = feeder.v_base_v[np.maximum(t.pair, 0).max(axis=1)] / 1e3
+    between = np.asarray(phase.all(axis=1))
+    # Between phases it is sqrt 3 of the base, or twice that where one phase is split.
+    ends = np.where(between[:, None], base_kv[:, None] * [np.sqrt(3), 2.0], base_kv[:, None] * [1.0, 1.0])
+    ratio = np.where(known, t.v_nom_kv, 1.0)[:, None] / ends
+    far = known & ((ratio < 0.75) | (ratio > 1.33)).all(axis=1)
+    for row in np.flatnonzero(far):
+        message = f"{t.v_nom_kv[row]:g} kV, its nodes suggest {ends[row, 0]:.4g} kV; phase or line voltage?"
+        yield Issue("warning", type(t).__name__, "v_nom_kv", str(t.name[row]), message)
 
 
 def _band(table: type[Table], names: Array, v_min_pu: Array, v_max_pu: Array) -> Iterator[Issue]:

@@ -81,12 +81,14 @@ def _draw_edges(figure: Figure, axes: Any, edges: list[_Edge], where: dict[str, 
             continue
         segments = [(where[e.a], where[e.b]) for e in mine]
         if kind == "line" and colour == "loading":
-            lines = LineCollection(
-                segments, array=np.array([e.loading for e in mine]), cmap="inferno_r", lw=2
-            )
+            loading = np.array([e.loading for e in mine])
+            rated = np.flatnonzero(~np.isnan(loading))
+            unrated = [segments[k] for k in np.flatnonzero(np.isnan(loading))]
+            axes.add_collection(LineCollection(unrated, colors="0.8", lw=1.0, label="unrated", zorder=1))
+            lines = LineCollection([segments[k] for k in rated], array=loading[rated], cmap="inferno_r", lw=2)
             lines.set_clim(0, 100)
             axes.add_collection(lines)
-            figure.colorbar(lines, ax=axes, label="current, % of rating (blank: unrated)", shrink=0.8)
+            figure.colorbar(lines, ax=axes, label="current, % of rating", shrink=0.8)
         else:
             axes.add_collection(LineCollection(segments, colors=shade, lw=width, label=kind, zorder=1))
 

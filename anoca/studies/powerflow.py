@@ -12,15 +12,22 @@ from anoca.config import FeederSection
 from anoca.errors import InputError
 from anoca.placement import Option, load_feeder
 from dms import Network
-from feeders import ABSENT, Feeder, Table
+from feeders import ABSENT, Feeder, Loads, Table
+from feeders.checks import check
+from feeders.elements.loads import outside_band
+from feeders.table import Array
 
 
 @dataclass(frozen=True)
 class PowerFlowTable:
-    """`rows`: node, v_v, v_pu, angle_deg; `facts`: converged, iterations and totals."""
+    """`rows`: node, v_v, v_pu, angle_deg; `facts`: converged, iterations and totals.
+
+    warnings  what to know before trusting them, in one phrase, "" nothing
+    """
 
     rows: pd.DataFrame
     facts: dict[str, Any]
+    warnings: str = ""
 
     def extremes(self, n: int = 5) -> pd.DataFrame:
         """The lowest and the highest voltages."""
@@ -54,7 +61,16 @@ def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowT
         "source_kw": supplied.real,
         "source_kvar": supplied.imag,
     }
-    return PowerFlowTable(rows, facts)
+    return PowerFlowTable(rows, facts, _warnings(feeder, flow.v))
+
+
+def _warnings(feeder: Feeder, v: Array) -> str:
+    found = sum(issue.severity == "warning" for issue in check(feeder))
+    drawn = feeder[Loads]
+    outside = int(outside_band(drawn, v[drawn.pair[:, 0]] - v[drawn.pair[:, 1]]).sum())
+    parts = [f"{found} warning(s) about the feeder"] if found else []
+    parts += [f"{outside} of {len(drawn)} load(s) outside their voltage band"] if outside else []
+    return " and ".join(parts)
 
 
 def _source_power_kva(network: Network, flow: Any) -> complex:

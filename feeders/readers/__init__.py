@@ -59,12 +59,13 @@ def find(path: Path) -> Format:
     raise FormatError(f"{path}: {', '.join(f'no {form.what}' for form in FORMATS)}")
 
 
-def read(path: Path, options: Mapping[str, Any] | None = None) -> Reading:
+def read(path: Path | str, options: Mapping[str, Any] | None = None) -> Reading:
     """A feeder from files of any format, unchecked, and the audit of reading it.
 
     Raises  ReadError           see the format's own `read`, and `find`
             MissingEngineError  the format needs a program that is not installed
     """
+    path = Path(path)
     form, given = find(path), dict(options or {})
     if unknown := set(given) - set(form.options):
         takes = ", ".join(form.options) or "no options"

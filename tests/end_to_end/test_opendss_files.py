@@ -83,7 +83,8 @@ def test_a_scenario_on_loads_of_every_kind_with_regulators_free(anoca_command, f
     assert fixed["steps_moved"] == 0
     table = pd.read_parquet(next((tmp_path / "free").glob("s/*/controls.parquet")))
     assert table["control"].tolist() == ["reg1", "reg2", "reg3", "cap1"]
-    assert 0 < table["steps_moved"].sum() == free["steps_moved"]
+    assert table["steps_moved"].sum() > 0
+    assert table["steps_moved"].sum() == pytest.approx(free["steps_moved"])
     assert table["steps_moved"].max() <= 2 + 1e-9
     assert ((table["position"] - table["before"]).abs() <= 2.001).all()
 
@@ -139,10 +140,17 @@ def test_the_generators_of_a_file_can_be_prosumers(anoca_command, tmp_path):
     assert limits.loc[limits["binding"], "element"].str.startswith("line l phase").all()
     assert limits["binding"].sum() >= 3
     rows = pd.read_parquet(folder / "prosumers.parquet")
+    assert rows["prosumer"].tolist() == ["pvsystem.sun"]
+    assert rows["p_oes_kw"][0] == pytest.approx(1000.0, rel=0.01)
+    assert rows["p_curtail_kw"][0] > 150
+    path.write_text(
+        path.read_text().replace("generators = true", 'generators = true\ncurtail_unit = "connection"')
+    )
+    done = anoca_command("run", path, "--out", tmp_path / "c")
+    assert done.code == 0, done.err
+    rows = pd.read_parquet(next((tmp_path / "c").glob("pv/*/prosumers.parquet")))
     assert rows["prosumer"].tolist() == [f"pvsystem.sun#{k}" for k in (1, 2, 3)]
-    assert rows["p_oes_kw"].sum() == pytest.approx(1000.0, rel=0.01)
-    assert rows["p_curtail_kw"].min() > 50
-    assert rows["p_curtail_kw"].to_numpy() == pytest.approx(rows["p_curtail_kw"].mean(), rel=1e-6)
+    assert rows["p_curtail_kw"].to_numpy() == pytest.approx(rows["p_curtail_kw"].mean(), rel=1e-2)
 
 
 def test_generators_that_are_no_prosumers_deliver_what_they_do(anoca_command, tmp_path):

@@ -78,7 +78,9 @@ def _parsed(text: str, master: str) -> Answer:
 def _refuse(found: Answer, master: str, memory_bytes: int) -> None:
     """Raise what an answer says instead of a circuit."""
     if "missing" in found:
-        raise MissingEngineError("reading OpenDSS files needs dss_python: pip install 'anoca[opendss]'")
+        raise MissingEngineError(
+            "reading OpenDSS files needs dss_python: make setup, or pip install -e '.[opendss]'"
+        )
     if "unloadable" in found:
         why = found["unloadable"]
         raise LimitError(f"{master}: the engine does not load in {memory_bytes} bytes of memory: {why}")
