@@ -23,10 +23,10 @@ CURRENT_TOLERANCE = 1e-4
 KCL_TOLERANCE_PU = 1e-6
 VOLTAGE_AGREEMENT_PU = 1e-6
 SETPOINT_TOLERANCE_KW = 1e-6
-NEAR_A_STEP_PU = 0.01
+NEAR_A_STEP_PU = 0.03
 """Distance of a load from a step of its law at which the feeder is searched for another state."""
-SHIFT = 0.008
-"""Share by which the start of that search is lower or higher."""
+SHIFTS = (-0.03, -0.008, 0.008, 0.03)
+"""Shares by which the starts of that search are lower or higher."""
 
 Safe = Literal["yes", "relaxed", "no"]
 
@@ -197,8 +197,8 @@ def other_flows(network: Network, request: DmsRequest, curtail_kw: Array | float
     if not near_a_step(loads, u, NEAR_A_STEP_PU).any():
         return []
     found = []
-    for factor in (1 - SHIFT, 1 + SHIFT):
-        other = run(network, request, curtail_kw, start=replace(flow, v=flow.v * factor))
+    for shift in SHIFTS:
+        other = run(network, request, curtail_kw, start=replace(flow, v=flow.v * (1 + shift)))
         gap = np.abs(other.v - flow.v)[1:] / network.feeder.v_base_v[1:]
         if other.converged and gap.max(initial=0.0) > VOLTAGE_AGREEMENT_PU:
             found.append(other)

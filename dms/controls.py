@@ -51,10 +51,14 @@ class Controls:
         named = {n for tap in self.taps for n in ((tap,) if isinstance(tap, str) else tap)}
         if (unused := set(self.winding) - named) and REGULATED not in named:
             raise ValueError(f"controls.winding names {', '.join(sorted(unused))}, whose tap is not free")
-        if not self.tries >= 1:
-            raise ValueError(f"tries = {self.tries} must be at least 1")
-        if self.steps_per_tick is not None and not self.steps_per_tick >= 1:
-            raise ValueError(f"steps_per_tick = {self.steps_per_tick} must be at least 1, or None")
+        if any(not tap for tap in self.taps):
+            raise ValueError("controls.taps has an empty name or gang")
+        for name in ("tries", "steps_per_tick"):
+            value = getattr(self, name)
+            if value is None and name == "steps_per_tick":
+                continue
+            if not isinstance(value, int) or not value >= 1:
+                raise ValueError(f"{name} = {value!r} must be a whole number, at least 1")
 
     def describe(self) -> str:
         """One phrase for tables and plots."""
@@ -114,6 +118,21 @@ class ControlValues:
         text = name.astype(object)
         bounds = controls.steps_per_tick, controls.tries
         return ControlValues(text, lo, hi, step, of_winding, of_capacitor, *bounds)
+
+    def check(self, position: Array) -> None:
+        """Positions (n,) that can be: inside the bounds, capacitor steps whole.
+
+        Raises  ValueError  naming the first that cannot
+        """
+        banks = np.zeros(len(self), dtype=bool)
+        banks[self.of_capacitor[self.of_capacitor >= 0]] = True
+        outside = (position < self.lo - 1e-9) | (position > self.hi + 1e-9)
+        broken = banks & (np.abs(position - np.rint(position)) > 1e-9)
+        for k in np.flatnonzero(outside | broken):
+            what = "whole steps " if banks[k] else ""
+            raise ValueError(
+                f"position {position[k]:g} of {self.name[k]}: give {what}{self.lo[k]:g} to {self.hi[k]:g}"
+            )
 
     def __len__(self) -> int:
         return len(self.name)

@@ -48,6 +48,8 @@ class _Search:
         key = position.tobytes()
         if key in self.tried or len(self.tried) >= self.tick.problem.controls.tries:
             return False
+        if self.value(self.best) <= self._trifle and self.moved(position) >= self.moved(self.best.position):
+            return False  # nothing is curtailed: only fewer steps are better
         found = self.tried[key] = _solve_at(self.tick.at(position), self.start, self.options)
         if found is None or not self._beats(found):
             return False
@@ -202,7 +204,9 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
     """The certified optimum with the controls held at the tick's position, None where there is none."""
     screen = tick.state(tick.none_kw)
     if screen.within(0.0, 0.0) and not tick.problem.added:
-        return publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+        granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+        if granted.certificate.ok:
+            return granted
     brief = replace(options or IpoptOptions(), max_iter=CANDIDATE_ITERATIONS)
     for warm in (None,) if start is None else (start, None):
         if warm is None:

@@ -78,14 +78,18 @@ def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -
     problem = tick.problem
     screen = tick.state(tick.none_kw)
     if screen.within(0.0, 0.0) and not problem.added:
-        return tick, publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+        granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+        if granted.certificate.ok:  # it may not be: loads may have another state that keeps no limit
+            return tick, granted
     tick, operating = with_limits_in_force(tick)
     if not operating:
         return tick, _give_up(tick, Status.NO_OPERATING_POINT)
     if problem.limits.preexisting == "strict" and tick.preexisting:
         return tick, _give_up(tick, Status.INFEASIBLE)
     if tick.relaxed and not problem.added and tick.state(tick.none_kw).within(0.0, 0.0):
-        return tick, publish(tick, tick.none_kw, "go_ahead")
+        granted = publish(tick, tick.none_kw, "go_ahead")
+        if granted.certificate.ok:
+            return tick, granted
     short: list[tuple[float, DmsSolution]] = []  # safe, but Ipopt stopped before the optimum
     for rung in (_interior_warm, _interior, _interior_zero_export, _interior_displaced):
         point = rung(tick, warm, options)
@@ -112,6 +116,7 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
         raise ValueError(
             f"{position.size} positions for {len(problem.controls)} controls; give a number each"
         )
+    problem.controls.check(position)
 
 
 # Rungs ------------------------------------------------------------------------------------------

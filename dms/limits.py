@@ -122,6 +122,15 @@ class LimitValues:
         held[self.node] *= np.where(size > 0, inside / np.where(size > 0, size, 1.0), 1.0)
         return held
 
+    def narrower(self, other: LimitValues) -> LimitValues:
+        """The stricter of two limits, one by one."""
+        return replace(
+            self,
+            v_min_pu=np.maximum(self.v_min_pu, other.v_min_pu),
+            v_max_pu=np.minimum(self.v_max_pu, other.v_max_pu),
+            rating=np.minimum(self.rating, other.rating),
+        )
+
     def tightened(self, over_v: Array, over_i: Array) -> LimitValues:
         """Narrower by what a state lies outside of them: over_v (n_v,) pu, over_i (n_i,) relative."""
         more = np.where(over_v > 0, over_v, 0.0)

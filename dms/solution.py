@@ -55,7 +55,7 @@ class Moves:
     """What was found about the taps and capacitor steps of a tick, objectives as `DmsProblem.objective`.
 
     base      controls left where they were (inf where that has no certified answer)
-    relaxed   positions between whole steps allowed: a bound on what a search near it finds (nan: no answer)
+    relaxed   positions between whole steps allowed: a local optimum, so no strict bound (nan: no answer)
     chosen    the published answer
     steps     (n_controls,) steps moved
     tried     positions that were solved or screened
@@ -69,7 +69,7 @@ class Moves:
 
     @property
     def gap(self) -> float:
-        """Loss by whole steps, relative to the objective chosen."""
+        """Loss by whole steps, relative to the objective chosen; negative where `relaxed` is worse."""
         return (self.chosen - self.relaxed) / self.chosen if self.chosen > 0 else 0.0
 
 

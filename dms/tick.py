@@ -89,8 +89,17 @@ class Tick:
         )
 
     def at(self, position: Array) -> Tick:
-        """The same tick with the controls held elsewhere."""
-        return replace(self, position=position, network=self.problem.network_at(position), free=False)
+        """The same tick with the controls held elsewhere; limits no wider than zero export needs there."""
+        there = replace(self, position=position, network=self.problem.network_at(position), free=False)
+        if not self.relaxed:
+            return there
+        rest = run(there.network, self.request, self.request.p_export_kw)
+        if not rest.converged:
+            return there
+        nominal = self.problem.values
+        state = measure(there.network, rest, nominal)
+        needed = nominal.relaxed(state.v_pu, state.through)
+        return replace(there, values=self.values.narrower(needed))
 
     def freed(self, free: Array, position: Array) -> Tick:
         """The same tick with some controls free and the others held at a position."""
@@ -155,6 +164,7 @@ def optimise(
     weighted = problem.weights * most
     typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
     scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
+    scale = scale if (weighted > 0).any() else 1.0
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
     for _ in range(REGIME_ROUNDS):

@@ -137,7 +137,7 @@ class Terminal:
         if (ticks["preexisting"] > 0).any() and ticks["curtailed_kw"].sum() > 0:
             self.say(
                 "Taps stand where the file or its own load left them. Where limits break without any "
-                'export, free them ([controls] taps) or leave the loads in place (export_rule = "behind_load")'
+                'export, free them ([controls] taps) or leave loads in place (export_rule = "behind_load")'
             )
 
     @contextmanager

@@ -35,7 +35,7 @@ def _load(path: Path, _changed: int, size: int) -> dict[str, Any]:
         )
     except UnicodeDecodeError as exc:
         raise FileError(f"{path}: not text in UTF-8") from exc
-    except (json.JSONDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # also a number of thousands of digits
         raise FileError(f"{path}: not JSON, or cut off: {exc}") from exc
     except OSError as exc:
         raise FileError(f"{path}: cannot be read: {exc.strerror}") from exc

@@ -170,3 +170,50 @@ def test_a_position_between_steps_may_stay_and_else_goes_to_whole_steps(controll
     values, base = problem.controls, np.array([1.0125])
     for asked, got in ((1.0128, 1.0125), (1.0179, 1.02), (1.0, 1.0), (1.04, 1.0125), (1.032, 1.03)):
         assert values.rounded(np.array([asked]), base)[0] == pytest.approx(got)
+
+
+@pytest.mark.parametrize(
+    ("position", "text"),
+    [
+        ([1.0, 0.5], "position 0.5 of bank: give whole steps 0 to 3"),
+        ([1.0, -3.0], "position -3 of bank"),
+        ([1.0, 5.0], "position 5 of bank"),
+        ([-1.0, 2.0], r"position -1 of dy: give 0.9 to 1.1"),
+        ([np.nan, 2.0], "give a number each"),
+    ],
+)
+def test_a_position_that_cannot_be_is_refused(tight: Feeder, position: list[float], text: str) -> None:
+    problem = compile(tight, controls=Controls(taps=("dy",), capacitors=("bank",)))
+    with pytest.raises(ValueError, match=text):
+        solve(problem, problem.request(np.full(3, 1.0)), position=np.array(position))
+
+
+def test_what_makes_no_sense_in_controls_is_refused() -> None:
+    for given, text in (
+        ({"taps": ((),)}, "empty name or gang"),
+        ({"taps": ("a",), "winding": {"b": 0}}, "names b, whose tap is not free"),
+        ({"tries": 1.5}, "tries = 1.5 must be a whole number"),
+        ({"steps_per_tick": "3"}, "steps_per_tick = '3'"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            Controls(**given)
+    assert Controls(taps="sub").taps == ("sub",)  # type: ignore[arg-type]
+
+
+def test_free_taps_end_what_zero_export_breaks_before_a_limit_is_widened(tight: Feeder) -> None:
+    """Two steps up, the low voltage is above its band even without export; a tap down ends that."""
+    windings = tight[Windings]
+    tap = windings.tap.copy()
+    tap[3] += 4 * 0.00625
+    high = tight.with_tables(windings.replace(tap=tap))
+    asked = np.array([60.0, 30.0, 40.0])
+    plain = _problem(high, "l2", None)
+    fixed = solve(plain, plain.request(asked))
+    assert fixed.certificate.safe == "relaxed"
+    problem = _problem(high, "l2", Controls(taps=("dy",)))
+    free = solve(problem, problem.request(asked))
+    assert free.certificate.safe == "yes"
+    assert free.state.worst_over_v <= 1e-5
+    assert free.position[0] < tap[3]
+    idle = solve(problem, problem.request(np.zeros(3)))
+    assert idle.certificate.safe == "yes"

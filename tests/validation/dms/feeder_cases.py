@@ -85,7 +85,7 @@ CASES = {
             share=0.6,
             multiple=5.0,
             limits=Limits(v_min_pu=0.94, v_max_pu=1.08, i_max_default_a=95.0),
-            controls=Controls(taps=("tr1",), steps_per_tick=4),
+            controls=Controls(taps=("tr1",), steps_per_tick=4, tries=12),
         ),
         FeederCase(
             "EPRI J1",
@@ -93,7 +93,7 @@ CASES = {
             share=0.3,
             multiple=4.0,
             limits=Limits(v_min_pu=0.95, v_max_pu=1.10, i_scale=0.95),
-            controls=Controls(taps=("subxfmr",), steps_per_tick=2),
+            controls=Controls(taps=("subxfmr",), steps_per_tick=2, tries=8),
         ),
         FeederCase(
             "EPRI M1",
@@ -101,7 +101,7 @@ CASES = {
             share=0.3,
             multiple=5.0,
             limits=Limits(v_min_pu=0.95, v_max_pu=1.035, i_scale=0.7),
-            controls=Controls(taps=("regulated",), steps_per_tick=4),
+            controls=Controls(taps=("regulated",), steps_per_tick=4, tries=12),
         ),
     )
 }
