@@ -163,11 +163,6 @@ def _check_moves(problem: DmsProblem, request: Any, solution: DmsSolution) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    raises=RuntimeWarning,
-    strict=False,
-    reason="dms/tick.py, _binds: root of a negative row at a point where Ipopt stopped short (IEEE 123)",
-)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ["IEEE 13", "IEEE 34", "IEEE 123", "European LV", "EPRI M1"])
 def test_free_taps_are_never_worse(place: Place, name: str, norm: str) -> None:
