@@ -35,6 +35,7 @@ class Placement:
     name        (n,) prosumer names          percent   (n,) export in percent of base load
     base_kw, base_kvar  (n,) the load each stands for or beside
     p_peak_kw   (n,) PV at a clear noon, so that the net export reaches the percentage
+    generating  (n,) bool, generators of the feeder: their reactive power is their own under every rule
     """
 
     feeder: Feeder
@@ -43,6 +44,7 @@ class Placement:
     base_kw: Array
     base_kvar: Array
     percent: Array
+    generating: Array
 
     @property
     def p_request_kw(self) -> Array:
@@ -65,7 +67,7 @@ class Placement:
         net  False in a snapshot with `behind_load`, where the load itself still draws it
         """
         keeps = net and self.section.export_rule != "net_unity"
-        q: Array = -self.base_kvar * scale if keeps else np.zeros(len(self.name))
+        q: Array = np.where(keeps | self.generating, -self.base_kvar * scale, 0.0)
         return q
 
     @cached_property
@@ -189,6 +191,7 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
         base_kw=np.array([*loads.p_kw[mine], *(e.base_kw for e in extra), *(u.p_kw for u in units)]),
         base_kvar=np.array([*loads.q_kvar[mine], *(e.base_kvar for e in extra), *(-u.q_kvar for u in units)]),
         percent=np.array([*percent[mine], *(e.percent for e in extra), *(100.0 for _ in units)]),
+        generating=np.arange(len(names)) >= len(single),
     )
 
 

@@ -7,6 +7,9 @@ import json
 import pandas as pd
 import pytest
 
+from anoca.config import Scenario
+from anoca.placement import load_feeder, place
+
 pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
 
 SMALL = (
@@ -151,6 +154,19 @@ def test_the_generators_of_a_file_can_be_prosumers(anoca_command, tmp_path):
     rows = pd.read_parquet(next((tmp_path / "c").glob("pv/*/prosumers.parquet")))
     assert rows["prosumer"].tolist() == [f"pvsystem.sun#{k}" for k in (1, 2, 3)]
     assert rows["p_curtail_kw"].to_numpy() == pytest.approx(rows["p_curtail_kw"].mean(), rel=1e-2)
+
+
+@pytest.mark.parametrize("rule", ["net_keep_q", "net_unity", "behind_load"])
+def test_a_generator_keeps_its_own_reactive_power(tmp_path, rule):
+    master = tmp_path / "pv.dss"
+    master.write_text(PV.replace("irradiance=1", "irradiance=1 kvar=-90"))
+    feeder = {"name": str(master)}
+    prosumers = {"generators": True, "export_rule": rule}
+    given = {"name": "q", "seed": 1, "mode": "snapshot", "feeder": feeder, "prosumers": prosumers}
+    scenario = Scenario.model_validate(given)
+    placed = place(scenario, load_feeder(scenario.feeder))
+    q = placed.at_connections(placed.q_kvar(net=rule != "behind_load"))
+    assert q == pytest.approx([-30.0] * 3, abs=0.5)
 
 
 def test_generators_that_are_no_prosumers_deliver_what_they_do(anoca_command, tmp_path):
