@@ -15,7 +15,7 @@ from dms.limits import LimitValues, coil_pairs
 from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Generators, Loads
-from feeders.elements.loads import near_a_step, voltage_dependent
+from feeders.elements.loads import sides_of_a_step, voltage_dependent
 from feeders.table import Array
 
 BAND_TOLERANCE_PU = 1e-5
@@ -25,8 +25,6 @@ VOLTAGE_AGREEMENT_PU = 1e-6
 SETPOINT_TOLERANCE_KW = 1e-6
 NEAR_A_STEP_PU = 0.03
 """Distance of a load from a step of its law at which the feeder is searched for another state."""
-SHIFTS = (-0.03, -0.008, 0.008, 0.03)
-"""Shares by which the starts of that search are lower or higher."""
 
 Safe = Literal["yes", "relaxed", "no"]
 
@@ -98,11 +96,9 @@ def run(
     """
     feeder = network.feeder
     loads, connections = feeder[Loads], feeder[Connections]
-    p = request.p_export_kw - p_curtail_kw - request.p_import_kw
     if voltage_dependent(loads).any() or len(feeder[Generators]):
-        now = loads.replace(p_kw=request.p_load_kw, q_kvar=request.q_load_kvar)
-        s_va = (p + 1j * request.q_kvar) * 1e3
-        return network.solve_loads(connections.pair, s_va, drawn=now, start=start)
+        return _run_loads(network, request, p_curtail_kw, _loads_now(network, request), start)
+    p = request.p_export_kw - p_curtail_kw - request.p_import_kw
     pair = np.vstack([loads.pair, connections.pair])
     drawn = request.p_load_kw + 1j * request.q_load_kvar
     s_kva = np.concatenate([-drawn, p + 1j * request.q_kvar])
@@ -185,24 +181,39 @@ def certify(
 
 
 def other_flows(network: Network, request: DmsRequest, curtail_kw: Array | float, flow: Flow) -> list[Flow]:
-    """Further states at the same set-points: power flows that end elsewhere from a little lower or higher.
+    """Further states at the same set-points: with the loads near a step started from either side of it.
 
     Loads whose power steps at the end of their band have two consistent states near it. Which of them a
     feeder is in depends on where it came from, so set-points must be safe in each that is found.
     """
-    loads = network.feeder[Loads]
-    if not flow.converged or not len(loads):
+    now = _loads_now(network, request)
+    if not flow.converged or not len(now):
         return []
-    u = flow.v[loads.pair[:, 0]] - flow.v[loads.pair[:, 1]]
-    if not near_a_step(loads, u, NEAR_A_STEP_PU).any():
-        return []
+    sides = sides_of_a_step(now, flow.v[now.pair[:, 0]] - flow.v[now.pair[:, 1]], NEAR_A_STEP_PU)
     found = []
-    for shift in SHIFTS:
-        other = run(network, request, curtail_kw, start=replace(flow, v=flow.v * (1 + shift)))
-        gap = np.abs(other.v - flow.v)[1:] / network.feeder.v_base_v[1:]
-        if other.converged and gap.max(initial=0.0) > VOLTAGE_AGREEMENT_PU:
-            found.append(other)
-    return found
+    for held in sides or ():
+        start = _run_loads(network, request, curtail_kw, held, flow)
+        if start.converged:
+            found.append(_run_loads(network, request, curtail_kw, now, start))
+    base = network.feeder.v_base_v[1:]
+
+    def elsewhere(other: Flow) -> bool:
+        return bool(other.converged and np.abs((other.v - flow.v)[1:] / base).max() > VOLTAGE_AGREEMENT_PU)
+
+    return [other for other in found if elsewhere(other)]
+
+
+def _loads_now(network: Network, request: DmsRequest) -> Loads:
+    return network.feeder[Loads].replace(p_kw=request.p_load_kw, q_kvar=request.q_load_kvar)
+
+
+def _run_loads(
+    network: Network, request: DmsRequest, curtail_kw: Array | float, drawn: Loads, start: Flow | None
+) -> Flow:
+    """Power flow with loads by their laws and every connection at its export less its curtailment."""
+    p = request.p_export_kw - curtail_kw - request.p_import_kw
+    s_va = (p + 1j * request.q_kvar) * 1e3
+    return network.solve_loads(network.feeder[Connections].pair, s_va, drawn=drawn, start=start)
 
 
 def _disagreement(network: Network, flow: Flow, claimed_v_pu: Array) -> float:

@@ -85,14 +85,32 @@ def steps_at(loads: Loads, end_pu: Array) -> Array:
     return np.asarray(jump > SMALLEST_STEP * np.abs(nominal_va(loads)))
 
 
-def near_a_step(loads: Loads, u_volt: Array, within_pu: float) -> Array:
-    """(n,) bool: loads that stand within a distance of an end of their band at which their power jumps."""
+def sides_of_a_step(loads: Loads, u_volt: Array, within_pu: float) -> tuple[Loads, Loads] | None:
+    """The loads with those near a step held to their law inside their band, and to that outside it.
+
+    u_volt     (n,) complex volt
+    within_pu  only ends of bands that are no further away
+    Returns    None where no load stands near an end of its band at which its power jumps
+    """
     w = per_unit(loads.v_nom_kv, u_volt)
-    found = np.zeros(len(loads), dtype=bool)
-    for end in (loads.v_min_pu, loads.v_max_pu):
-        near = np.flatnonzero(np.isfinite(end) & (end > 0) & (np.abs(w - end) <= within_pu))
-        found[near] |= steps_at(loads.take(near), end[near])
-    return found
+    ends = np.stack([loads.v_min_pu, loads.v_max_pu], axis=1)
+    far = np.where(np.isfinite(ends) & (ends > 0), np.abs(w[:, None] - ends), np.inf)
+    high = far[:, 1] <= far[:, 0]
+    end = np.where(high, ends[:, 1], ends[:, 0])
+    near = np.flatnonzero(far.min(axis=1, initial=np.inf) <= within_pu)
+    near = near[steps_at(loads.take(near), end[near])]
+    if not len(near):
+        return None
+    v_min, v_low, v_max = loads.v_min_pu.copy(), loads.v_low_pu.copy(), loads.v_max_pu.copy()
+    v_min[near], v_low[near], v_max[near] = 0.0, 0.0, np.inf
+    inside = loads.replace(v_min_pu=v_min, v_low_pu=v_low, v_max_pu=v_max)
+    # Outside it is an impedance: that of its power just across the end.
+    across = end * loads.v_nom_kv * 1e3 * np.where(high, 1 + 1e-9, 1 - 1e-9)
+    s_kva = power_va(loads, np.where(np.isfinite(across), across, 0.0)) / 1e3
+    model, p, q = loads.model.copy(), loads.p_kw.copy(), loads.q_kvar.copy()
+    model[near] = "constant_impedance"
+    p[near], q[near] = s_kva.real[near] / end[near] ** 2, s_kva.imag[near] / end[near] ** 2
+    return inside, loads.replace(model=model, p_kw=p, q_kvar=q)
 
 
 def per_unit(v_nom_kv: Array, u_volt: Array) -> Array:
