@@ -43,6 +43,8 @@ NEGLIGIBLE_KW = 1e-3
 
 REGIME_ROUNDS = 10
 """Times that loads may be moved to the regime their voltage asks for, and the tick solved again."""
+FREE_ROUNDS = 3
+"""Of these, those in which a load may still come back from the piece it was moved to."""
 REGIME_TOLERANCE_PU = 1e-9
 """Power by which a load may differ from its whole law, of 1 MVA: a milliwatt."""
 
@@ -167,7 +169,7 @@ def optimise(
     scale = scale if (weighted > 0).any() else 1.0
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
-    for _ in range(REGIME_ROUNDS):
+    for done in range(REGIME_ROUNDS):
         point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
         iterations += point.iterations
         if not len(problem.program.columns("given")) or not np.isfinite(point.x).all():
@@ -176,7 +178,7 @@ def optimise(
         own, flow = problem.voltages_v(point.x), _flow_at(tick, point)
         regimes = replace(regimes.pin(loads, own), v=own if flow is None else flow.v)
         solved, numbers = numbers, tick.numbers(regimes)
-        if problem.laws(numbers) in seen:  # back and forth: pin those who go
+        if problem.laws(numbers) in seen or done >= FREE_ROUNDS:  # back and forth: pin those who go
             regimes = regimes.pin(loads, own, _changed_loads(problem, point.x, solved, numbers))
             numbers = tick.numbers(regimes)
         if _same_laws(problem, point.x, solved, numbers):

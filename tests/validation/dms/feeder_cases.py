@@ -93,7 +93,7 @@ CASES = {
             share=0.3,
             multiple=4.0,
             limits=Limits(v_min_pu=0.95, v_max_pu=1.10, i_scale=0.95),
-            controls=Controls(taps=("subxfmr",), steps_per_tick=2, tries=8),
+            controls=Controls(taps=("subxfmr",), steps_per_tick=2, tries=4),
         ),
         FeederCase(
             "EPRI M1",
