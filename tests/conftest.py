@@ -80,5 +80,5 @@ def _complex(values: Any) -> np.ndarray:
 @pytest.fixture
 def opendss() -> OpenDss:
     """The OpenDSS engine; the test skips if dss_python is not installed."""
-    module = pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+    module = pytest.importorskip("dss", reason="needs dss_python: make setup")
     return OpenDss(module.dss)

@@ -10,7 +10,7 @@ import pytest
 from anoca.config import Scenario
 from anoca.placement import load_feeder, place
 
-pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+pytest.importorskip("dss", reason="needs dss_python: make setup")
 
 SMALL = (
     "4Bus-YY-Bal/4Bus-YY-Bal.DSS",

@@ -48,7 +48,7 @@ ALL = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 @pytest.fixture
 def place(feeder_folder: Callable[[str], Path]) -> Place:
     """`place(name)`: a circuit with its units, read once."""
-    pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+    pytest.importorskip("dss", reason="needs dss_python: make setup")
 
     def at(name: str) -> Any:
         if name not in _placed:

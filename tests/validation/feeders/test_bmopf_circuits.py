@@ -57,7 +57,7 @@ def hold(feeder: Feeder, path: Path) -> None:
 
 @pytest.mark.parametrize("master", [*FAST, *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])
 def test_circuits_come_back(master: str, feeder_folder, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+    pytest.importorskip("dss", reason="needs dss_python: make setup")
     from feeders.readers.opendss import read
 
     folder, _, name = master.partition("/")

@@ -19,7 +19,7 @@ from feeders import (
 )
 from feeders.readers.opendss import ReadResult, read
 
-pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+pytest.importorskip("dss", reason="needs dss_python: make setup")
 
 HEAD = "clear\nnew circuit.c basekv=12.47 bus1=a mvasc3=300 mvasc1=320\n"
 TAIL = "\nset voltagebases=[12.47 .48]\ncalcvoltagebases\n"

@@ -21,7 +21,7 @@ from feeders.readers.errors import (
 )
 from feeders.readers.opendss import read
 
-pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+pytest.importorskip("dss", reason="needs dss_python: make setup")
 
 LONGEST_S = 10.0
 BASE = """clear
@@ -275,7 +275,7 @@ def test_many_mutations(feeder_folder: Callable[[str], Path], circuit: str, bloc
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        ({"missing": "No module named 'dss'"}, MissingEngineError, r"pip install 'anoca\[opendss\]'"),
+        ({"missing": "No module named 'dss'"}, MissingEngineError, "make setup"),
         ({"unloadable": "cannot allocate memory"}, LimitError, "does not load"),
         ({"error": "183 of m.dss"}, EngineError, r"m\.dss: 183"),
         (None, LimitError, "engine died"),

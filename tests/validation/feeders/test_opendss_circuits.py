@@ -79,7 +79,7 @@ def test_no_admittance_is_asked_for(
     feeder_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: str
 ) -> None:
     """An engine that gives no admittance away reads to the same tables."""
-    pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+    pytest.importorskip("dss", reason="needs dss_python: make setup")
     folder, name = master.split("/")
     path = feeder_folder(folder) / name
     plain = read(path).feeder

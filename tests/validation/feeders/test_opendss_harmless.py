@@ -29,7 +29,7 @@ from feeders.checks import FeederError
 from feeders.readers.errors import ReadError
 from feeders.readers.opendss import read, run
 
-pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+pytest.importorskip("dss", reason="needs dss_python: make setup")
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("rewriting", HERE / "rewriting.py")

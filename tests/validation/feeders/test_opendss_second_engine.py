@@ -43,7 +43,7 @@ open(sys.argv[2], "w").write(json.dumps(found))
 def test_second_engine(feeder_folder: Callable[[str], Path], tmp_path: Path, master: str) -> None:
     for module in ("dss", "py_dss_interface"):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"needs {module}: pip install 'anoca[opendss]'")
+            pytest.skip(f"needs {module}: make setup")
     folder, name = master.split("/")
     path, answer = feeder_folder(folder) / name, tmp_path / "answer.json"
     result = read(path)

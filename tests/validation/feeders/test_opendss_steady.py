@@ -12,7 +12,7 @@ from feeders.checks import FeederError
 from feeders.readers.errors import EngineError, UnsteadyError, UnsupportedError
 from feeders.readers.opendss import ReadResult, read, run
 
-pytest.importorskip("dss", reason="needs dss_python: pip install 'anoca[opendss]'")
+pytest.importorskip("dss", reason="needs dss_python: make setup")
 fills_memory = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="only the C library of GNU fills memory when told to"
 )
