@@ -171,7 +171,7 @@ def test_free_taps_are_never_worse(place: Place, name: str, norm: str) -> None:
     _check_moves(problem, request, solution)
     assert solution.moves is not None
     fixed = problem.objective(optimum(placed, norm)[2].unit_curtail_kw)
-    assert solution.moves.base == pytest.approx(fixed, rel=1e-6)
+    assert solution.moves.chosen <= fixed * (1 + 1e-6)
 
 
 @pytest.mark.slow
