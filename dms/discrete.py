@@ -38,7 +38,6 @@ class _Search:
 
     tick: Tick
     best: DmsSolution
-    base: float
     options: IpoptOptions | None
     start: InteriorPoint | None = None
     tried: dict[bytes, DmsSolution | None] = field(default_factory=dict)
@@ -94,15 +93,15 @@ class _Search:
 def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsSolution:
     """The better of `base`, which leaves the controls where they are, and what moving them gives.
 
-    tick     with its limits in force: they stay the same at every position
+    tick     with its limits in force; at another position they are no wider than zero export needs there
     Returns  `base` itself, or the certified answer at another position; `moves` tells what was found
     """
-    search = _Search(tick, base, np.inf, options, base.point)
-    search.base = search.value(base)
+    search = _Search(tick, base, options, base.point)
+    left_alone = search.value(base)
     search.tried[tick.position.tobytes()] = base
     relaxed = _relaxed(tick, base, options)
     target, bound = tick.position, np.nan
-    if relaxed is None and search.base == np.inf:
+    if relaxed is None and left_alone == np.inf:
         return base  # not even positions between whole steps keep the limits
     if relaxed is not None:
         target = _positions(tick, relaxed)
@@ -118,7 +117,7 @@ def improve(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> DmsS
         pass
     search.settle()
     steps = tick.problem.controls.steps_moved(search.best.position, tick.base)
-    moves = Moves(search.base, bound, search.value(search.best), steps, len(search.tried))
+    moves = Moves(left_alone, bound, search.value(search.best), steps, len(search.tried))
     return replace(search.best, moves=moves, solve_s=time.perf_counter() - tick.began)
 
 

@@ -239,8 +239,7 @@ def _flow_at(tick: Tick, point: InteriorPoint) -> Flow | None:
 
 def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:
     """Status and point together: round the set-points down, then certify them as sent."""
-    curtail = point.x[tick.problem.program.variables["p_curtail"].span] * KW_PER_PU
-    return publish(tick, np.maximum(curtail, 0.0), rung, point=point)
+    return publish(tick, np.maximum(_curtailment_kw(tick, point), 0.0), rung, point=point)
 
 
 def publish(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from dms.builder import Builder
-from dms.devices.voltage_law import Law, add_power, set_power
+from dms.devices.voltage_law import Law, build_drawn, set_power
 from dms.program import Numbers, Program
 from dms.regimes import Regimes
 from dms.request import DmsRequest
-from feeders import EARTH, Feeder, Generators
+from feeders import Feeder, Generators
 from feeders.table import Array
 
 
@@ -21,20 +21,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     u = v_a - v_b volt     i ampere injected at a, taken from b
     """
     t = feeder[Generators]
-    base = t.pair.max(axis=1)
-    i = b.add_currents("i_generator", t.name, base, base > EARTH, "drawn")
-    add_power(
-        b,
-        "generator",
-        t.name,
-        b.across(t.pair),
-        i,
-        v_nom_v=t.v_nom_kv * 1e3,
-        exponents=np.zeros((len(t), 2)),
-        follows=_follows(t),
-    )
-    b.inject(t.pair[:, 0], i)
-    b.inject(t.pair[:, 1], -i)
+    build_drawn(b, "generator", t, 1.0, exponents=np.zeros((len(t), 2)), follows=_follows(t))
 
 
 def set_numbers(

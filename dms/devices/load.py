@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from dms.builder import Builder
-from dms.devices.voltage_law import Law, add_power, fold, set_power
+from dms.devices.voltage_law import Law, build_drawn, fold, set_power
 from dms.program import Numbers, Program
 from dms.regimes import Regimes
 from dms.request import DmsRequest
-from feeders import EARTH, Feeder, Loads
+from feeders import Feeder, Loads
 from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
 
@@ -25,20 +25,7 @@ def build(feeder: Feeder, b: Builder) -> None:
     u = v_a - v_b volt     i ampere from a through the load to b
     """
     t = feeder[Loads]
-    base = t.pair.max(axis=1)
-    i = b.add_currents("i_load", t.name, base, base > EARTH, "drawn")
-    add_power(
-        b,
-        "load",
-        t.name,
-        b.across(t.pair),
-        i,
-        v_nom_v=t.v_nom_kv * 1e3,
-        exponents=_exponents(t),
-        follows=_follows(t),
-    )
-    b.inject(t.pair[:, 0], -i)
-    b.inject(t.pair[:, 1], i)
+    build_drawn(b, "load", t, -1.0, exponents=_exponents(t), follows=_follows(t))
 
 
 def set_numbers(

@@ -19,6 +19,7 @@ from dms.builder import Builder
 from dms.phasor import Phasor, Powers, Products, Terms
 from dms.program import Numbers, Program
 from dms.scaling import KW_PER_PU
+from feeders import EARTH, Generators, Loads
 from feeders.table import Array
 
 W_MIN = 0.01
@@ -42,6 +43,22 @@ class Law:
     def where(self, rows: Array, other: Law) -> Law:
         """This law on the rows of a mask, the other one elsewhere."""
         return Law(*(np.where(rows[:, None], a, b) for a, b in ((self.p, other.p), (self.q, other.q))))
+
+
+def build_drawn(
+    b: Builder, name: str, t: Loads | Generators, sign: float, *, exponents: Array, follows: Array
+) -> None:
+    """Currents `i_<name>` and powers of loads (sign = -1) or generators (1), posted to Kirchhoff's law.
+
+    i ampere (n,), through a load from the pair's first node to its second, into the first of a generator
+    exponents (n, 2) k_p and k_q     follows (n,) bool, rows whose power moves with the voltage
+    """
+    base = t.pair.max(axis=1)
+    i = b.add_currents(f"i_{name}", t.name, base, base > EARTH, "drawn")
+    u = b.across(t.pair)
+    add_power(b, name, t.name, u, i, v_nom_v=t.v_nom_kv * 1e3, exponents=exponents, follows=follows)
+    b.inject(t.pair[:, 0], i.times(sign))
+    b.inject(t.pair[:, 1], i.times(-sign))
 
 
 def add_power(

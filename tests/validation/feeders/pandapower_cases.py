@@ -2,8 +2,8 @@
 
 Run in an environment of its own (pandapower pins pandas), here with pandapower 3.5.6:
 
-    python -m venv /tmp/pp && /tmp/pp/bin/pip install pandapower==3.5.6
-    /tmp/pp/bin/python tests/validation/feeders/pandapower_cases.py
+    python -m venv .venv-pandapower && .venv-pandapower/bin/pip install pandapower==3.5.6
+    .venv-pandapower/bin/python tests/validation/feeders/pandapower_cases.py
 
 Each fixture is `pp.to_json` of a network without its results, and the voltages that `runpp_3ph` (or `runpp`
 for balanced cases) finds: {"network": ..., "kind": "3ph" | "balanced", "voltages": {bus index: [[magnitude
