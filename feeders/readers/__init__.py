@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feeders.readers.errors import FormatError
+from feeders.readers.errors import FileError, FormatError
 
 if TYPE_CHECKING:
     from feeders.feeder import Feeder
@@ -68,6 +68,8 @@ def read(path: Path | str, options: Mapping[str, Any] | None = None) -> Reading:
     path = Path(path)
     form, given = find(path), dict(options or {})
     if unknown := set(given) - set(form.options):
+        if not path.exists():
+            raise FileError(f"there is no file {path.name} in {path.parent}")
         takes = ", ".join(form.options) or "no options"
         raise FormatError(f"{path}: {form.what} takes {takes}, not {', '.join(sorted(unknown))}")
     return form.read(path, **given)

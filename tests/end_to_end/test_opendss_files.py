@@ -179,3 +179,11 @@ def test_generators_that_are_no_prosumers_deliver_what_they_do(anoca_command, tm
     assert done.rows[0]["prosumers"] == 1
     nodes = pd.read_parquet(next((tmp_path / "r").glob("pv/*/nodes.parquet"))).set_index("node")
     assert nodes.loc["b.1", "v_aes_pu"] > 1.001  # 850 kW flow back to the source
+
+
+def test_a_scenario_on_a_missing_master_says_so_before_anything_about_options(anoca_command, tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text('name = "s"\nseed = 1\n[feeder]\nname = "Nowhere.dss"\noptions = { form = "merged" }\n')
+    done = anoca_command("run", path, "--out", tmp_path / "r")
+    assert done.code == 2
+    assert "there is no file Nowhere.dss" in done.err
