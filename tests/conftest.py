@@ -28,7 +28,8 @@ def feeder_folder(tmp_path: Path) -> FeederFolder:
         if not (root / name).is_dir():
             pytest.skip(f"no test circuit {name} in {root}; set {FEEDERS_VARIABLE} to the folder that has it")
         target = tmp_path / name
-        shutil.copytree(root / name, target, copy_function=shutil.copyfile)
+        if not target.exists():  # a test and a fixture of it may both ask for one
+            shutil.copytree(root / name, target, copy_function=shutil.copyfile)
         for folder in [target, *(p for p in target.rglob("*") if p.is_dir())]:
             folder.chmod(0o755)
         return target
