@@ -238,6 +238,41 @@ def _all_certified(column: pd.Series) -> bool:
     return all(ok(str(text)) for text in column)
 
 
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Benchmark: dms")] = "dms",
+    quick: Annotated[bool, typer.Option("--quick", help="The smallest case alone")] = False,
+    cases: Annotated[str, typer.Option(help="Cases, separated by commas; default all")] = "",
+    norms: Annotated[str, typer.Option(help="Norms, separated by commas; default all")] = "",
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas; default all there are")] = "",
+    starts: Annotated[str, typer.Option(help="cold, warm, go_ahead; default all")] = "",
+    runs: Annotated[int, typer.Option(help="Rounds, the methods in turn; medians are shown", min=1)] = 3,
+    memory: Annotated[bool, typer.Option("--memory", help="Also peak memory, a process each")] = False,
+    out: OutOption = RESULTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the DMS's methods against each other: one thread, in turn, ratios within a round."""
+    from anoca.studies.bench import Plan, load
+    from anoca.studies.benching.tables import Keeper, readable
+
+    terminal, run_bench = Terminal(as_json), load(name)
+    asked = {"cases": cases, "norms": norms, "methods": methods, "starts": starts}
+    words = {what: _words(text) for what, text in asked.items()}
+    plan, keeper = Plan(**words, quick=quick, runs=runs, memory=memory), Keeper(out, name)
+    with terminal.progress(f"bench {name}") as tell:
+        frame = run_bench(plan, tell, keeper.keep)
+    keeper.keep(frame)
+    rows = frame if as_json else readable(frame)
+    terminal.emit(rows.to_dict("records"), f"bench {name}: medians of up to {runs} rounds")
+    terminal.say(f"Tables: {keeper.folder}")
+    ours = frame["method"] != "plain_pyomo"
+    raise typer.Exit(0 if _all_certified(frame["certified"][ours]) else 1)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 # Feeders and set-up ------------------------------------------------------------------------------
 
 

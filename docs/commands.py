@@ -89,6 +89,12 @@ def _sweep(rows: list[Row], _: Row) -> str:
     return f"{len(rows)} runs, {certified} of {ticks} ticks certified"
 
 
+def _bench(rows: list[Row], _: Row) -> str:
+    methods = ", ".join(dict.fromkeys(r["method"] for r in rows))
+    certified = sum(r["certified"] == "yes" for r in rows)
+    return f"times of {methods} in every norm, cold, warm and go-ahead; {certified} of {len(rows)} certified"
+
+
 COMMANDS: list[tuple[str, Headline]] = [
     ("doctor", _doctor),
     ("feeder list", _feeders),
@@ -105,11 +111,12 @@ COMMANDS: list[tuple[str, Headline]] = [
     ("run scenarios/case2_hour.toml", _run),
     ("compare scenarios/case2_snapshot.toml", _compare),
     ("sweep scenarios/case2_sweep.toml", _sweep),
+    ("bench dms --quick", _bench),
     ("scenarios list", lambda rows, _: ", ".join(r["file"] for r in rows)),
 ]
 
 # Verbs that write, and what sends it to an empty folder: nothing is read from an earlier run.
-WRITES = {verb: ["--out", "{out}"] for verb in ("reproduce", "run", "compare", "sweep", "demo")}
+WRITES = {verb: ["--out", "{out}"] for verb in ("reproduce", "run", "compare", "sweep", "demo", "bench")}
 WRITES["feeder plot"] = ["--to", "{out}/feeder.png"]
 
 

@@ -1,0 +1,1 @@
+"""What the benchmarks of `anoca.studies.bench` share: cases, methods, rounds, tables."""
