@@ -14,6 +14,7 @@ from dms.ladder import solve
 from dms.limits import Limits, LimitValues
 from dms.network import Flow, Network, UngroundedError
 from dms.norms import NORMS
+from dms.optimality import OptimalityCertificate, certify_optimal
 from dms.problem import DmsProblem, compile
 from dms.request import DmsRequest, Units
 from dms.solution import DmsSolution, Moves, Preexisting, Status, UncertifiedError
@@ -32,6 +33,7 @@ __all__ = [
     "Limits",
     "Moves",
     "Network",
+    "OptimalityCertificate",
     "Preexisting",
     "Status",
     "UncertifiedError",
@@ -39,6 +41,7 @@ __all__ = [
     "Units",
     "UnsupportedError",
     "certify",
+    "certify_optimal",
     "compile",
     "reference",
     "solve",

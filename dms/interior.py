@@ -49,6 +49,10 @@ class InteriorPoint:
     """A point with the status it came with; the two are always promoted together.
 
     x (n,), row_multipliers (m,), lower_multipliers (n,), upper_multipliers (n,)
+    numbers     bounds it was found under
+
+    Multipliers are of the objective itself, not of `objective_scale` times it (so does cyipopt hand them
+    out):  grad f + J' row_multipliers - lower_multipliers + upper_multipliers = 0.
     """
 
     x: Array
@@ -59,6 +63,7 @@ class InteriorPoint:
     objective: float
     iterations: int
     seconds: float
+    numbers: Numbers | None = None
 
     @property
     def converged(self) -> bool:
@@ -161,6 +166,7 @@ def solve(
         objective=program.objective(np.asarray(x)),
         iterations=callbacks.iterations,
         seconds=time.perf_counter() - began,
+        numbers=numbers,
     )
 
 

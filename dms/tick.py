@@ -154,19 +154,27 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
     return numbers
 
 
+def objective_scale(problem: DmsProblem, numbers: Numbers) -> float:
+    """What the objective is multiplied by so that an optimiser's tolerances mean something.
+
+    A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves the total
+    of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md). One absurd request among
+    ordinary ones does not set the scale.
+    """
+    weighted = problem.weights * numbers.x_hi[problem.program.variables["p_curtail"].span]
+    if not (weighted > 0).any():
+        return 1.0
+    typical = float(np.median(weighted[weighted > 0]))
+    largest = min(float(weighted.max()), 100 * typical)
+    return float((100.0 / max(largest, 1e-9)) ** degree(problem.norm))
+
+
 def optimise(
     tick: Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
 ) -> InteriorPoint:
     """Ipopt, again and again until every load is in the regime that its voltage asks for."""
     problem = tick.problem
-    most = numbers.x_hi[problem.program.variables["p_curtail"].span]
-    # A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves
-    # the total of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md). One absurd
-    # request among ordinary ones does not set the scale.
-    weighted = problem.weights * most
-    typical = float(np.median(weighted[weighted > 0])) if (weighted > 0).any() else 1e-9
-    scale = (100.0 / max(min(float(weighted.max()), 100 * typical), 1e-9)) ** degree(problem.norm)
-    scale = scale if (weighted > 0).any() else 1.0
+    scale = objective_scale(problem, numbers)
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
     for done in range(REGIME_ROUNDS):

@@ -1,0 +1,152 @@
+"""How far apart local optima lie: the same tick solved from displaced start points, on demand.
+
+The three-phase AC problem is not convex; an optimiser's answer is a local optimum. Starts are
+random curtailments, zero export, and the optima of the other norms. Every answer goes through the
+same rounding and the same `safe` certificate as a published one; only those that pass count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dms.interior import IpoptOptions
+from dms.problem import DmsProblem, compile
+from dms.request import CurtailUnit, DmsRequest, Units
+from dms.solution import DmsSolution, Status
+from dms.tick import Tick, from_point, optimise, start_numbers, with_limits_in_force
+from feeders import Connections
+from feeders.table import Array
+
+NEIGHBOURS = ("l1", "l2", "linf")
+"""Norms whose optima are starts for the others."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start and what came of it.
+
+    name       where it started
+    objective  `DmsProblem.objective` of the set-points as sent; inf without a certified optimum
+    """
+
+    name: str
+    objective: float
+    solution: DmsSolution = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Multistart:
+    """All answers. best, worst: objective of the certified ones (inf if there is none); seconds: cost."""
+
+    starts: tuple[Start, ...]
+    seconds: float
+
+    @property
+    def found(self) -> Array:
+        """Objectives of the starts that led to a certified optimum."""
+        return np.array([s.objective for s in self.starts if np.isfinite(s.objective)])
+
+    @property
+    def best(self) -> float:
+        """The least objective."""
+        return float(self.found.min(initial=np.inf))
+
+    @property
+    def worst(self) -> float:
+        """The largest objective; inf without any."""
+        return float(self.found.max()) if len(self.found) else np.inf
+
+    @property
+    def spread(self) -> float:
+        """(worst - best) / best: 0 where every start leads to the same value; nan without any."""
+        if not len(self.found):
+            return float("nan")
+        return (self.worst - self.best) / self.best if self.best > 0 else 0.0
+
+
+def multistart(
+    problem: DmsProblem,
+    request: DmsRequest,
+    *,
+    n: int = 10,
+    seed: int = 0,
+    options: IpoptOptions | None = None,
+    position: Array | None = None,
+) -> Multistart:
+    """Solve a tick from n displaced start points: zero export, other norms' optima, random curtailments.
+
+    position  (n_controls,) where taps and capacitor steps are held; default: as the feeder has them
+    Raises    ValueError           n is not positive
+              IpoptMissingError    cyipopt is not installed
+    """
+    if n < 1:
+        raise ValueError(f"n = {n} start points; give at least 1")
+    began = time.perf_counter()
+    here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
+    tick = Tick(problem, request, here, here, problem.network_at(here), began, problem.values)
+    tick, operating = with_limits_in_force(tick)
+    if not operating:
+        return Multistart((), time.perf_counter() - began)
+    starts = []
+    for (name, curtail_kw), _ in zip(_start_points(tick, options, seed), range(n), strict=False):
+        solution = _solved_from(tick, curtail_kw, name, options or IpoptOptions())
+        good = solution.status is Status.CURTAILED
+        objective = problem.objective(solution.unit_curtail_kw) if good else np.inf
+        starts.append(Start(name, objective, solution))
+    return Multistart(tuple(starts), time.perf_counter() - began)
+
+
+def _solved_from(tick: Tick, curtail_kw: Array, name: str, options: IpoptOptions) -> DmsSolution:
+    """From the power flow at a curtailment; with the barrier falling step by step where that fails."""
+    solution = from_point(tick, optimise(tick, start_numbers(tick, curtail_kw), options), name)
+    if solution.status is Status.CURTAILED or options.mu_strategy == "monotone":
+        return solution
+    sure = replace(options, mu_strategy="monotone")
+    return from_point(tick, optimise(tick, start_numbers(tick, curtail_kw), sure), name)
+
+
+def _start_points(tick: Tick, options: IpoptOptions | None, seed: int) -> Iterator[tuple[str, Array]]:
+    """Names and curtailments (n_units,) kW, without end."""
+    yield "from zero export", tick.most_kw
+    for norm in NEIGHBOURS:
+        if norm != tick.problem.norm:
+            other = _other_norm(tick, norm)
+            curtail = _solved_from(other, other.most_kw, norm, options or IpoptOptions()).unit_curtail_kw
+            yield f"from the optimum of {norm}", np.clip(curtail, 0.0, tick.most_kw)
+    rng = np.random.default_rng(seed)
+    count = 0
+    while True:
+        count += 1
+        share = rng.random(len(tick.most_kw)) ** rng.uniform(0.3, 3.0)  # mostly much, or mostly little
+        yield f"from random {count}", share * tick.most_kw
+
+
+def _other_norm(tick: Tick, norm: str) -> Tick:
+    """The same tick in another norm, controls held where they are."""
+    problem = tick.problem
+    units = problem.units
+    single: CurtailUnit = "connection"
+    each = Units.of(problem.feeder[Connections], single)
+    other = compile(
+        problem.controls.apply(problem.feeder, tick.position),
+        norm=norm,
+        limits=problem.limits,
+        weights=dict(zip(units.name, problem.weights, strict=True)),
+        curtail_unit=single if units.same_as(each) else "prosumer",
+    )
+    none = np.zeros(0)
+    return Tick(
+        other,
+        tick.request,
+        none,
+        none,
+        tick.network,
+        tick.began,
+        tick.values,
+        relaxed=tick.relaxed,
+        preexisting=tick.preexisting,
+    )
