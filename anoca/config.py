@@ -16,10 +16,19 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from anoca.errors import InputError
 from dms import NORMS, Controls, Limits
+from dms.limits.stated import UNBALANCE_MAX, V_STEP_PU
 from hems import ForecastNoise, HemsConfig
 
 SCHEMA_VERSION = 1
@@ -40,6 +49,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Sigma = Annotated[float, Field(ge=0, le=10)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _band_or_exempt(value: Any) -> Any:
+    numbers = isinstance(value, list | tuple) and all(type(x) in (int, float) for x in value)
+    if value != "exempt" and not (numbers and len(value) == 2):
+        raise ValueError('give [lowest, highest] in pu, or "exempt"')
+    return value
+
+
+def _factor_or_exempt(value: Any) -> Any:
+    if value != "exempt" and not (type(value) in (int, float) and 0 < value < float("inf")):
+        raise ValueError('give a positive factor of the rating, or "exempt"')
+    return value
+
+
+Exempt = Literal["exempt"]
+OwnBand = Annotated[Exempt | tuple[float, float], BeforeValidator(_band_or_exempt)]
+OwnFactor = Annotated[Exempt | float, BeforeValidator(_factor_or_exempt)]
 ExportRule = Literal["net_keep_q", "net_unity", "behind_load"]
 
 
@@ -147,29 +174,52 @@ class DmsSection(Section):
 
 
 class LimitsSection(Section):
-    """Voltage band and ratings; see `dms.Limits`.
+    """Voltage bands, unbalance, ratings and reverse power; see `dms.Limits`.
 
-    band_up_to_kv    the band holds at buses up to this nominal line-to-line voltage; none: everywhere. The
-                     342-node network's source stands at 1.05, so give 1.0 there, or its 230 kV buses bind
+    band             "absolute": v_min_pu to v_max_pu; "relative": at most v_fall_pu below and v_rise_pu
+                     above the tick's state with every prosumer at zero export; "both"
+    band_across      "phase_to_ground"; "phase_to_phase", per unit of the nominal line-to-line voltage; "both"
+    band_up_to_kv    voltage limits hold at buses up to this nominal line-to-line voltage; none: everywhere.
+                     The 342-node network's source stands at 1.05: give 1.0 there, or its 230 kV buses bind
+    buses            by bus: an absolute band of its own, [0.95, 1.03], or "exempt": no voltage limit there
+    unbalance        limit the voltage unbalance factor |V2| / |V1| of three-phase buses to unbalance_max
+    negative_sequence_max_pu  most |V2| there
     current          enforce ratings
     i_scale          every rating times this
+    line_scale       and those of lines and switches times this; transformer_scale: of transformers
+    elements         by element ("l1", or "line l1"): a further factor, or "exempt": its rating is left out
     i_max_default_a  rating of lines that have none
+    reverse_power_max_kw  most real power back into the sources, all phases and sources summed; 0: none;
+                     negative: so much must be imported
     preexisting      "relax": a limit that zero export breaks is widened and listed (with free taps: where no
                      tap ends it); "strict": infeasible
     """
 
     v_min_pu: NonNegative = 0.90
     v_max_pu: Positive = 1.05
+    band: Literal["absolute", "relative", "both"] = "absolute"
+    v_fall_pu: Positive = V_STEP_PU
+    v_rise_pu: Positive = V_STEP_PU
+    band_across: Literal["phase_to_ground", "phase_to_phase", "both"] = "phase_to_ground"
     band_up_to_kv: Positive | None = None
+    buses: dict[str, OwnBand] = {}
+    unbalance: bool = False
+    unbalance_max: Annotated[float, Field(gt=0, lt=1)] = UNBALANCE_MAX
+    negative_sequence_max_pu: Positive | None = None
     current: bool = True
     i_scale: Positive = 1.0
+    line_scale: Positive = 1.0
+    transformer_scale: Positive = 1.0
+    elements: dict[str, OwnFactor] = {}
     i_max_default_a: Positive | None = None
+    reverse_power_max_kw: Finite | None = None
     preexisting: Literal["relax", "strict"] = "relax"
 
     @model_validator(mode="after")
-    def _band(self) -> LimitsSection:
+    def _sensible(self) -> LimitsSection:
         if self.v_min_pu >= self.v_max_pu:
             raise ValueError(f"the band v_min_pu {self.v_min_pu} to v_max_pu {self.v_max_pu} is empty")
+        self.limits()
         return self
 
     def limits(self) -> Limits:
@@ -177,6 +227,8 @@ class LimitsSection(Section):
         values = self.model_dump()
         if values["band_up_to_kv"] is None:
             del values["band_up_to_kv"]
+        for name in ("buses", "elements"):
+            values[name] = {key: None if own == "exempt" else own for key, own in values[name].items()}
         return Limits(**values)
 
 

@@ -6,8 +6,7 @@ Its feeder and its circuit are its own objects (and may be another form of the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,12 +61,13 @@ class Plant:
         q_kvar: Array,
         p_load_kw: Array,
         q_load_kvar: Array,
-        widened: Mapping[tuple[str, str], float],
+        nominal: LimitValues,
+        in_force: LimitValues,
         position: Array,
     ) -> Reading:
         """Power flow with what the prosumers (n_prosumers,) and plain loads (n_loads,) really do.
 
-        widened   limits in force that differ from the nominal ones, by kind and element
+        nominal   the utility's limits of this tick; `in_force`: as they were widened
         position  (n_controls,) of taps and capacitor steps
         """
         if not np.array_equal(position, self._position):
@@ -79,24 +79,11 @@ class Plant:
         )
         flow = run(self.network, request, start=self._flow)
         self._flow = flow if flow.converged else None
-        state = measure(self.network, flow, self.values)
-        in_force = measure(self.network, flow, self._in_force(widened)) if widened else state
-        return self._read(state, not in_force.within())
-
-    def _in_force(self, widened: Mapping[tuple[str, str], float]) -> LimitValues:
-        """The plant's limits with those widened that carry the same name in its own feeder."""
-        nominal, names = self.values, self._names[self.values.node]
-
-        def column(kinds: Array, elements: Array, values: Array) -> Array:
-            keys = zip(kinds, map(str, elements), values, strict=True)
-            return np.array([widened.get((kind, name), value) for kind, name, value in keys])
-
-        return replace(
-            nominal,
-            v_min_pu=column(np.full(len(names), "v_min", dtype=object), names, nominal.v_min_pu),
-            v_max_pu=column(np.full(len(names), "v_max", dtype=object), names, nominal.v_max_pu),
-            rating=column(nominal.rating_kind, nominal.label, nominal.rating),
-        )
+        here = self.values.named(nominal.by_name()) if self.values.unresolved else self.values
+        state = held = measure(self.network, flow, here)
+        if in_force is not nominal:
+            held = measure(self.network, flow, self.values.named(in_force.by_name()))
+        return self._read(state, not held.within())
 
     def _read(self, state: State, violated: bool) -> Reading:
         load = np.where(self.values.kind == "line", state.over_i + 1, -np.inf)

@@ -13,7 +13,7 @@ from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
 from dms import DmsProblem, DmsRequest, DmsSolution
-from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, run
+from dms.certificate import run
 from dms.solution import COUNT_KW
 from feeders import Connections
 from feeders.table import Array
@@ -65,7 +65,7 @@ class Recorder:
             "plant_worst_line": "",
             "plant_violated": False,
         }
-        self._limits(tick, problem, solution)
+        self._limits(tick, solution)
         if self.scenario.output.nodes:
             self._nodes(tick, problem, request, solution)
         if self.scenario.mode == "snapshot":
@@ -167,38 +167,30 @@ class Recorder:
             f"|v| {r['plant_v_min_pu']:.4f}-{r['plant_v_max_pu']:.4f} pu"
         )
 
-    def _limits(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> None:
+    def _limits(self, tick: int, solution: DmsSolution) -> None:
         """Rows of the limits that bind, and of those broken at zero export."""
-        now, state, nominal = solution.values, solution.state, problem.values
-        broken = {(p.kind, p.element) for p in solution.preexisting}
-        node = problem.feeder.node_names[now.node]
-        kinds = (
-            ("v_min", node, now.v_min_pu, nominal.v_min_pu, state.v_pu, now.v_min_pu - state.v_pu),
-            ("v_max", node, now.v_max_pu, nominal.v_max_pu, state.v_pu, state.v_pu - now.v_max_pu),
-            ("rating", now.label, now.rating, nominal.rating, state.through, state.over_i),
-        )
+        original = {(p.kind, p.element): p.limit for p in solution.preexisting}
         rows: list[dict[str, Any]] = []
-        for kind, element, limit, original, value, over in kinds:
-            rated = kind == "rating"
-            tolerance = CURRENT_TOLERANCE if rated else BAND_TOLERANCE_PU
-            binding, violated = np.abs(over) <= tolerance, over > tolerance
-            name = now.rating_kind if rated else np.full(len(element), kind, dtype=object)
-            before = np.array([(k, str(e)) in broken for k, e in zip(name, element, strict=True)], dtype=bool)
-            for k in np.flatnonzero(binding | violated | before):
-                rows.append(
-                    {
-                        "tick": tick,
-                        "kind": str(name[k]),
-                        "element": str(element[k]),
-                        "limit": float(limit[k]),
-                        "value": float(value[k]),
-                        "unit": str(now.unit[k]) if rated else "pu",
-                        "binding": bool(binding[k]),
-                        "violated": bool(violated[k]),
-                        "preexisting": bool(before[k]),
-                        "original_limit": float(original[k]),
-                    }
-                )
+        for family, values in zip(solution.values.families, solution.state.found, strict=True):
+            for kind, limit, over in family.sides(values):
+                binding, violated = np.abs(over) <= family.tolerance, over > family.tolerance
+                before = np.array([(kind, str(e)) in original for e in family.label], dtype=bool)
+                for k in np.flatnonzero(binding | violated | before):
+                    element = str(family.label[k])
+                    rows.append(
+                        {
+                            "tick": tick,
+                            "kind": kind,
+                            "element": element,
+                            "limit": float(limit[k]),
+                            "value": float(values[k]),
+                            "unit": family.unit,
+                            "binding": bool(binding[k]),
+                            "violated": bool(violated[k]),
+                            "preexisting": bool(before[k]),
+                            "original_limit": original.get((kind, element), float(limit[k])),
+                        }
+                    )
         self._frames["limits"].append(table("limits", rows))
 
     def _controls(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> float:

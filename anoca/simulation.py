@@ -106,7 +106,8 @@ def _loop(
             q_kvar=placement.q_kvar(series.load_scale[:, tick]),
             p_load_kw=p_load,
             q_load_kvar=q_load,
-            widened=solution.widened,
+            nominal=solution.nominal,
+            in_force=solution.values,
             position=desk.position,
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}

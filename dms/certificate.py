@@ -6,20 +6,25 @@ from the optimiser but the voltages it claims, and those only to be compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from dms.limits import LimitValues, coil_pairs
+from dms.limits import BAND_TOLERANCE_PU as BAND_TOLERANCE_PU
+from dms.limits import CURRENT_TOLERANCE as CURRENT_TOLERANCE
+from dms.limits import Family, LimitValues, coil_pairs
+from dms.limits.find import sequences
+from dms.limits.values import Found
 from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Generators, Loads
+from feeders.elements import Primitive
 from feeders.elements.loads import sides_of_a_step, voltage_dependent
 from feeders.table import Array
 
-BAND_TOLERANCE_PU = 1e-5
-CURRENT_TOLERANCE = 1e-4
 KCL_TOLERANCE_PU = 1e-6
 VOLTAGE_AGREEMENT_PU = 1e-6
 SETPOINT_TOLERANCE_KW = 1e-6
@@ -33,30 +38,79 @@ Safe = Literal["yes", "relaxed", "no"]
 class State:
     """A power flow held against limits.
 
-    v_pu     (n_v,)  |v| at the limited nodes
-    through  (n_i,)  at the rated terminals: |i| ampere, or |u| |i| volt-ampere of a coil
-    over_v   (n_v,)  how far outside the band, pu        over_i (n_i,) through / rating - 1
+    found  what was measured, one array for each family of limits, in its unit
+    over   how far beyond its limits: in the unit of voltages and ratios, relative for ratings and power
     """
 
     flow: Flow
-    v_pu: Array
-    through: Array
-    over_v: Array
-    over_i: Array
+    values: LimitValues
+    found: Found
+
+    @cached_property
+    def over(self) -> Found:
+        """Distances beyond limits, one array for each family; negative is the margin."""
+        return self.values.over(self.found)
+
+    @property
+    def v_pu(self) -> Array:
+        """(n_v,) |v| at the nodes with a band to ground."""
+        return self._of(self.found, "v_band")
+
+    @property
+    def over_v(self) -> Array:
+        """(n_v,) how far they lie outside of it, pu."""
+        return self._of(self.over, "v_band")
+
+    @property
+    def through(self) -> Array:
+        """(n_i,) at the rated terminals: |i| ampere, or |u| |i| volt-ampere of a coil."""
+        return self._of(self.found, "i_limit", "s_limit")
+
+    @property
+    def over_i(self) -> Array:
+        """(n_i,) the same over the rating, less one."""
+        return self._of(self.over, "i_limit", "s_limit")
 
     @property
     def worst_over_v(self) -> float:
-        """Largest distance outside the band, pu; negative is the margin; -inf without limits."""
-        return float(self.over_v.max(initial=-np.inf))
+        """Largest distance outside a band, pu; negative is the margin; -inf without limits."""
+        return _largest(self._of(self.over, "v_band", "v_ll_band"))
 
     @property
     def worst_over_i(self) -> float:
         """Largest share of a rating less one; -inf without ratings."""
-        return float(self.over_i.max(initial=-np.inf))
+        return _largest(self.over_i)
+
+    @property
+    def nearness(self) -> float:
+        """Largest distance beyond any limit, in units of its tolerance: up to 1 is forgiven."""
+        pairs = zip(self.values.families, self.over, strict=True)
+        return max((_largest(over) / f.tolerance for f, over in pairs), default=-np.inf)
 
     def within(self, band: float = BAND_TOLERANCE_PU, current: float = CURRENT_TOLERANCE) -> bool:
-        """Converged and inside every limit, to the given tolerances."""
-        return self.flow.converged and self.worst_over_v <= band and self.worst_over_i <= current
+        """Converged and inside every limit, to tolerances of voltages and ratios, and of ratings."""
+        pairs = zip(self.values.families, self.over, strict=True)
+        return self.flow.converged and all(
+            bool((over <= (band if f.least is None else current)).all()) for f, over in pairs
+        )
+
+    def _of(self, arrays: Found, *names: str) -> Array:
+        pairs = zip(self.values.families, arrays, strict=True)
+        found = [array for f, array in pairs if f.rows in names]
+        return np.concatenate(found) if found else np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The element of a family of limits that is nearest to its limit, or furthest beyond.
+
+    over  how far beyond, in `unit` or relative; negative is the margin
+    """
+
+    rows: str
+    element: str
+    over: float
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +122,8 @@ class Certificate:
     worst_i         largest share of a rating less one (negative: the margin)
     kcl_residual    of the power flow, pu
     disagreement_pu largest difference to the voltages the optimiser claims, 0 if it claims none
-    where_v, where_i  node and terminal of the worst
+    where_v, where_i  node (or phases) and terminal of the worst
+    worst           of every family of limits that the feeder has
     reasons         why it is not safe, empty if it is
     """
 
@@ -80,6 +135,12 @@ class Certificate:
     where_v: str
     where_i: str
     reasons: tuple[str, ...]
+    worst: tuple[Worst, ...] = ()
+
+    @property
+    def nearness(self) -> float:
+        """Largest distance beyond any limit, in units of its tolerance."""
+        return max((w.over / w.tolerance for w in self.worst), default=-np.inf)
 
     @property
     def ok(self) -> bool:
@@ -107,33 +168,115 @@ def run(
 
 def measure(network: Network, flow: Flow, values: LimitValues) -> State:
     """Hold a power flow against limits, node by node and terminal by terminal."""
-    v_pu = np.abs(flow.v[values.node]) / network.feeder.v_base_v[values.node]
-    through = terminal_current_a(network, flow, values)
-    power = np.flatnonzero(values.unit == "VA")
-    if len(power):
-        pair = coil_pairs(network.feeder, values.row[power], values.slot[power])
-        through[power] *= np.abs(flow.v[pair[:, 0]] - flow.v[pair[:, 1]])
-    over_v = np.maximum(values.v_min_pu - v_pu, v_pu - values.v_max_pu)
-    return State(flow, v_pu, through, over_v, through / values.rating - 1)
+    circuit = Circuit(network, flow)
+    return State(flow, values, tuple(MEASURES[f.rows](circuit, f) for f in values.families))
 
 
-def terminal_current_a(network: Network, flow: Flow, values: LimitValues) -> Array:
-    """|current| into the rated terminals, (n_i,) ampere."""
-    found = np.zeros(len(values.kind))
-    for p, current in network.terminal_currents(flow):
-        mine = values.kind == p.kind
-        place = np.full(int(max(p.row.max(initial=-1), values.row[mine].max(initial=-1))) + 1, -1)
+@dataclass(frozen=True)
+class Circuit:
+    """A power flow and, once for all that ask, the currents into its terminals."""
+
+    network: Network
+    flow: Flow
+
+    @cached_property
+    def currents(self) -> list[tuple[Primitive, Array]]:
+        """For every primitive, the current from each node slot into the element, ampere."""
+        return self.network.terminal_currents(self.flow)
+
+
+def _voltage(at: Circuit, family: Family) -> Array:
+    """|v|, or |v_a - v_b| between two nodes, per unit."""
+    v = at.flow.v[family.place]
+    u = v[:, 0] if v.shape[1] == 1 else v[:, 0] - v[:, 1]
+    return np.asarray(np.abs(u) / family.base)
+
+
+def _current(at: Circuit, family: Family) -> Array:
+    """|current| into the terminals, ampere."""
+    found = np.zeros(len(family))
+    row, slot = family.place.T
+    for p, current in at.currents:
+        mine = family.of == p.kind
+        place = np.full(int(max(p.row.max(initial=-1), row[mine].max(initial=-1))) + 1, -1)
         place[p.row] = np.arange(len(p.row))
         here = np.flatnonzero(mine)
-        at = place[values.row[here]]
-        here, at = here[at >= 0], at[at >= 0]
-        found[here] = np.abs(current[at, values.slot[here]])
+        there = place[row[here]]
+        here, there = here[there >= 0], there[there >= 0]
+        found[here] = np.abs(current[there, slot[here]])
     return found
+
+
+def _power(at: Circuit, family: Family) -> Array:
+    """|u| |i| of the coils, volt-ampere."""
+    pair = coil_pairs(at.network.feeder, *family.place.T)
+    return np.asarray(_current(at, family) * np.abs(at.flow.v[pair[:, 0]] - at.flow.v[pair[:, 1]]))
+
+
+def _unbalance(at: Circuit, family: Family) -> Array:
+    """|V2| / |V1|; infinite at a dead bus."""
+    positive, negative = np.abs(sequences(at.flow.v[family.place])).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(positive > 0, negative / positive, np.inf)
+
+
+def _negative_sequence(at: Circuit, family: Family) -> Array:
+    """|V2|, per unit."""
+    return np.asarray(np.abs(sequences(at.flow.v[family.place])[:, 1]) / family.base)
+
+
+def _reverse_power(at: Circuit, family: Family) -> Array:
+    """Real power that flows into all sources, kW."""
+    sources = [(p, i) for p, i in at.currents if p.kind == "source"]
+    into = [np.sum((at.flow.v[p.node] * np.conj(i))[p.branch].real) for p, i in sources]
+    return np.array([sum(into) / 1e3])
+
+
+MEASURES: dict[str, Callable[[Circuit, Family], Array]] = {
+    "v_band": _voltage,
+    "v_ll_band": _voltage,
+    "unbalance": _unbalance,
+    "negative_sequence": _negative_sequence,
+    "i_limit": _current,
+    "s_limit": _power,
+    "reverse_power": _reverse_power,
+}
+"""How every kind of limit is measured in a power flow."""
+
+BROKEN = {
+    "v_band": "a voltage is outside its band",
+    "v_ll_band": "a voltage is outside its band",
+    "unbalance": "a bus is out of balance beyond its limit",
+    "negative_sequence": "a negative-sequence voltage is above its limit",
+    "i_limit": "a current or power is above its rating",
+    "s_limit": "a current or power is above its rating",
+    "reverse_power": "more power flows back into the sources than is allowed",
+}
+"""What a certificate says of every kind."""
 
 
 def first_largest(values: Array) -> int:
     """Index of the largest value, the first of those within 1e-9: parallel cables tie, and names must not."""
     return int(np.argmax(values >= values.max() - 1e-9))
+
+
+def _largest(values: Array) -> float:
+    return float(values.max(initial=-np.inf))
+
+
+def _worst(state: State) -> tuple[Worst, ...]:
+    """The worst element of every family that has any."""
+    found = []
+    for f, over in zip(state.values.families, state.over, strict=True):
+        if len(f):
+            k = first_largest(over)
+            found.append(Worst(f.rows, str(f.label[k]), _largest(over), f.tolerance))
+    return tuple(found)
+
+
+def _where(worst: tuple[Worst, ...], *names: str) -> str:
+    mine = [w for w in worst if w.rows in names]
+    return max(mine, key=lambda w: w.over).element if mine else ""
 
 
 def certify(
@@ -164,19 +307,19 @@ def certify(
     if other_v_pu is not None:
         others.append(_from(network, request, curtail, flow, other_v_pu))
     states = [state, *(measure(network, other, values) for other in others if other.converged)]
-    state = max(states, key=lambda s: (not s.within(), s.worst_over_v, s.worst_over_i))
+    state = max(states, key=lambda s: (not s.within(), s.nearness))
     reasons = _reasons(state, curtail, p_adjusted_kw, disagreement)
-    where_v = first_largest(state.over_v) if len(state.over_v) else -1
-    where_i = first_largest(state.over_i) if len(state.over_i) else -1
+    worst = _worst(state)
     return Certificate(
         safe="no" if reasons else "relaxed" if relaxed else "yes",
         worst_v_pu=state.worst_over_v,
         worst_i=state.worst_over_i,
         kcl_residual=flow.residual,
         disagreement_pu=disagreement,
-        where_v=str(network.feeder.node_names[values.node[where_v]]) if where_v >= 0 else "",
-        where_i=str(values.label[where_i]) if where_i >= 0 else "",
+        where_v=_where(worst, "v_band", "v_ll_band"),
+        where_i=_where(worst, "i_limit", "s_limit"),
         reasons=reasons,
+        worst=worst,
     )
 
 
@@ -228,11 +371,13 @@ def _from(network: Network, request: DmsRequest, curtail_kw: Array, flow: Flow, 
 
 
 def _reasons(state: State, curtail_kw: Array, adjusted_kw: Array, disagreement: float) -> tuple[str, ...]:
+    kept: dict[str, bool] = {}
+    for f, over in zip(state.values.families, state.over, strict=True):
+        kept[BROKEN[f.rows]] = kept.get(BROKEN[f.rows], True) and bool((over <= f.tolerance).all())
     tests = (
         (state.flow.converged, "the power flow at the set-points does not converge"),
         (state.flow.residual <= KCL_TOLERANCE_PU, "Kirchhoff residual above 1e-6 pu"),
-        (state.worst_over_v <= BAND_TOLERANCE_PU, "a voltage is outside its band"),
-        (state.worst_over_i <= CURRENT_TOLERANCE, "a current or power is above its rating"),
+        *((holds, reason) for reason, holds in kept.items()),
         (float(adjusted_kw.min(initial=0.0)) >= 0, "a set-point is negative"),
         (float(curtail_kw.min(initial=0.0)) >= -SETPOINT_TOLERANCE_KW, "a set-point is above its request"),
         (disagreement <= VOLTAGE_AGREEMENT_PU, "voltages differ from the optimiser's by more than 1e-6 pu"),

@@ -61,12 +61,14 @@ def solve(
     began = time.perf_counter()
     here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
     _check_fit(problem, request, warm, here)
-    tick = Tick(problem, request, here, here, problem.network_at(here), began, problem.values)
+    network = problem.network_at(here)
+    asked = problem.limits_at(request, network)
+    tick = Tick(problem, request, here, here, network, began, asked, asked)
     tick, solution = _climb(tick, warm, options)
     if not len(problem.controls):
         return solution
     if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does
-        nominal = replace(tick, values=problem.values, relaxed=False)
+        nominal = replace(tick, values=tick.nominal, relaxed=False)
         found = discrete.improve(nominal, solution, options)
         if found.certificate.safe == "yes" and found.status in discrete.ANSWERS:
             return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from dms import devices
 from dms.builder import Builder
+from dms.certificate import measure, run
 from dms.controls import Controls, ControlValues, add_positions, set_position_numbers
 from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
 from dms.network import Network
@@ -71,12 +72,26 @@ class DmsProblem:
         numbers = self.program.numbers.copy()
         for device in devices.in_feeder(self.feeder):
             device.set_numbers(self.feeder, self.program, request, numbers, regimes or Regimes())
-        set_limit_numbers(self.program, self.values, values or self.values, numbers)
+        set_limit_numbers(self.program, values or self.limits_at(request), numbers)
         if len(self.controls):
             base = self.controls.present(self.feeder) if base is None else base
             position, free = base if position is None else position, np.broadcast_to(free, base.shape)
             set_position_numbers(self.controls, self.program, base, position, free, numbers)
         return numbers
+
+    def limits_at(self, request: DmsRequest, network: Network | None = None) -> LimitValues:
+        """Limits of a tick before any is widened: a band around the base state is put there.
+
+        network  the circuit that the base state is found in; default: controls as the feeder has them.
+                 Where it has no power flow at zero export, limits around it are never kept
+        """
+        if not self.values.unresolved:
+            return self.values
+        network = network or self.network
+        base = run(network, request, request.p_export_kw)
+        return (
+            self.values.around(measure(network, base, self.values).found) if base.converged else self.values
+        )
 
     def objective(self, unit_curtail_kw: Array) -> float:
         """(2a): the norm of a curtailment (n_units,), of MW (squared for l2)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dms.controls import Controls, ControlValues
 from dms.devices import check_supported
@@ -20,9 +20,9 @@ from dms.problem import DmsProblem
 from dms.problem import compile as compile_problem
 from dms.program import Program
 from dms.pyomo_program import coefficients, largest_difference, to_program
-from dms.reference_laws import LAWS, Into, add_rows, voltage
+from dms.reference_laws import LAWS, Into, add_rows
+from dms.reference_limits import limits_text
 from dms.request import CurtailUnit, Units
-from dms.scaling import S_BASE_VA
 from feeders import Connections, Feeder
 from feeders.table import Array
 
@@ -71,7 +71,7 @@ def build_model(
         part(m, feeder, units, into)
     _kcl(m, feeder)
     values = LimitValues.resolve(feeder, limits or Limits())
-    _limits(m, feeder, values, into)
+    limits_text(m, feeder, values, into)
     _norm(m, norm, {u: float((weights or {}).get(u, 1.0)) for u in units.name})
     return m
 
@@ -133,37 +133,6 @@ def _kcl(m: pyo.ConcreteModel, feeder: Feeder) -> None:
     add_rows(m, "kcl_re", {names[n]: sum(re for re, _ in terms) == 0 for n, terms in posted.items()})
     add_rows(m, "kcl_im", {names[n]: sum(im for _, im in terms) == 0 for n, terms in posted.items()})
     del m.injected
-
-
-def _limits(m: pyo.ConcreteModel, feeder: Feeder, values: LimitValues, into: Into) -> None:
-    """(2m) and (2j), ratings scaled to 1."""
-    import pyomo.environ as pyo
-
-    band = {}
-    for node, low, high in zip(values.node, values.v_min_pu, values.v_max_pu, strict=True):
-        re, im = voltage(m, feeder, int(node))
-        band[feeder.node_names[node]] = pyo.inequality(float(low) ** 2, re**2 + im**2, float(high) ** 2)
-    rating = {}
-    terminals = zip(values.kind, values.row, values.slot, strict=True)
-    power: dict[str, tuple[Any, Any, Any, float]] = {}
-    for key, most, unit, label in zip(terminals, values.rating, values.unit, values.label, strict=True):
-        re, im, base = into[key]
-        if unit == "A":
-            rating[label] = (re**2 + im**2) * (base / most) ** 2 <= 1
-        else:
-            power[label] = (into.across[key], re, im, float(most))
-    add_rows(m, "v_band", band)
-    add_rows(m, "i_limit", rating)
-    if power:
-        m.p_coil, m.q_coil = (pyo.Var(list(power), initialize=0.0) for _ in "pq")
-        p = {n: u[0] * re + u[1] * im - m.p_coil[n] == 0 for n, (u, re, im, _) in power.items()}
-        q = {n: u[1] * re - u[0] * im - m.q_coil[n] == 0 for n, (u, re, im, _) in power.items()}
-        add_rows(m, "p_coil_rows", p)
-        add_rows(m, "q_coil_rows", q)
-        most = {
-            n: (m.p_coil[n] ** 2 + m.q_coil[n] ** 2) * (S_BASE_VA / s) ** 2 for n, (*_, s) in power.items()
-        }
-        add_rows(m, "s_limit", {n: expr <= 1 for n, expr in most.items()})
 
 
 def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:

@@ -80,6 +80,7 @@ def sources(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into) -> N
         e = t.e_v[r, k] / feeder.v_base_v[node]
         emf_re[key], emf_im[key] = re == e.real, im == e.imag
         m.injected[node].append((i_re[key], i_im[key]))
+        into["source", r, k] = (-i_re[key], -i_im[key], S_BASE_VA / feeder.v_base_v[node])
     add_rows(m, "emf_source_re", emf_re)
     add_rows(m, "emf_source_im", emf_im)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, Certificate, State
 from dms.interior import InteriorPoint
-from dms.limits import WIDEN, LimitValues
+from dms.limits import LimitValues
 from feeders.table import Array
 
 COUNT_KW = 0.1
@@ -80,6 +80,7 @@ class DmsSolution:
     p_curtail_kw, p_adjusted_kw  (n_connections,)  AES = OES - curtailment, as sent (3)
     unit_curtail_kw              (n_units,)        before rounding
     state, values                power flow at the AES, and the limits in force
+    nominal                      the limits before any was widened
     preexisting                  limits broken at zero export, with their original values
     point                        the optimiser's own point, None if a power flow alone decided
     position                     (n_controls,) taps and capacitor steps that go with the set-points
@@ -94,6 +95,7 @@ class DmsSolution:
     unit_curtail_kw: Array = field(repr=False)
     certificate: Certificate
     state: State = field(repr=False)
+    nominal: LimitValues = field(repr=False)
     values: LimitValues = field(repr=False)
     preexisting: tuple[Preexisting, ...] = field(repr=False)
     iterations: int
@@ -105,10 +107,8 @@ class DmsSolution:
     @property
     def widened(self) -> dict[tuple[str, str], float]:
         """Limits in force that differ from the nominal ones, by kind and element."""
-        if self.certificate.safe != "relaxed":
-            return {}
-        factor = {"v_min": 1 / WIDEN, "v_max": WIDEN, "i_max": WIDEN, "s_max": WIDEN}
-        return {(p.kind, p.element): p.value * factor[p.kind] for p in self.preexisting}
+        nominal = self.nominal.by_name()
+        return {name: limit for name, limit in self.values.by_name().items() if limit != nominal[name]}
 
     @property
     def total_curtailed_kw(self) -> float:
@@ -126,8 +126,11 @@ class DmsSolution:
 
     def binding(self, band_pu: float = BAND_TOLERANCE_PU, current: float = CURRENT_TOLERANCE) -> int:
         """Number of limits that the state lies on, to a tolerance; a line counts at each end."""
-        on_band = np.count_nonzero(np.abs(self.state.over_v) <= band_pu)
-        return int(on_band + np.count_nonzero(np.abs(self.state.over_i) <= current))
+        pairs = zip(self.values.families, self.state.over, strict=True)
+        return sum(
+            int(np.count_nonzero(np.abs(over) <= (band_pu if f.least is None else current)))
+            for f, over in pairs
+        )
 
     def raise_for_status(self) -> DmsSolution:
         """Itself if it may be published.
@@ -135,5 +138,6 @@ class DmsSolution:
         Raises  UncertifiedError  otherwise
         """
         if not self.certificate.ok:
-            raise UncertifiedError(f"{self.status}: {'; '.join(self.certificate.reasons)}")
+            broken = [f"{p.kind} of {p.element} at zero export" for p in self.preexisting]
+            raise UncertifiedError(f"{self.status}: {'; '.join((*self.certificate.reasons, *broken[:4]))}")
         return self

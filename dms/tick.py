@@ -25,6 +25,7 @@ from dms.certificate import (
 )
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.limits import LimitValues
+from dms.limits.values import Found
 from dms.network import Flow, Network
 from dms.norms import degree
 from dms.problem import DmsProblem
@@ -59,6 +60,7 @@ class Tick:
     base       (n_controls,) where taps and capacitor steps come from
     position   (n_controls,) where they are held; network: the independent circuit there
     free       (n_controls,) bool, those that the optimisation may move all the same
+    nominal    limits of the tick
     values     limits in force; `relaxed`: widened for what zero export breaks already, `preexisting`
     began      time.perf_counter() when the tick came in
     """
@@ -69,6 +71,7 @@ class Tick:
     position: Array
     network: Network
     began: float
+    nominal: LimitValues
     values: LimitValues
     relaxed: bool = False
     preexisting: tuple[Preexisting, ...] = ()
@@ -98,9 +101,8 @@ class Tick:
         rest = run(there.network, self.request, self.request.p_export_kw)
         if not rest.converged:
             return there
-        nominal = self.problem.values
-        state = measure(there.network, rest, nominal)
-        needed = nominal.relaxed(state.v_pu, state.through)
+        state = measure(there.network, rest, self.nominal)
+        needed = self.nominal.relaxed(state.found)
         return replace(there, values=self.values.narrower(needed))
 
     def freed(self, free: Array, position: Array) -> Tick:
@@ -117,26 +119,21 @@ def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
     """Widen what zero export breaks already; False if there is no power flow even at zero export."""
     problem, request = tick.problem, tick.request
     rest = run(tick.network, request, request.p_export_kw)
-    state = measure(tick.network, rest, problem.values)
-    broken = _preexisting(problem, state)
-    values = problem.values
+    state = measure(tick.network, rest, tick.nominal)
+    broken = _preexisting(state)
+    values = tick.nominal
     if problem.limits.preexisting == "relax" and broken:
-        values = values.relaxed(state.v_pu, state.through)
-    relaxed = bool(broken) and values is not problem.values
+        values = values.relaxed(state.found)
+    relaxed = bool(broken) and values is not tick.nominal
     return replace(tick, values=values, relaxed=relaxed, preexisting=broken), rest.converged
 
 
-def _preexisting(problem: DmsProblem, state: State) -> tuple[Preexisting, ...]:
-    values, found = problem.values, []
-    for k in np.flatnonzero(state.over_v > 0):
-        low = state.v_pu[k] < values.v_min_pu[k]
-        limit = values.v_min_pu[k] if low else values.v_max_pu[k]
-        name = str(problem.feeder.node_names[values.node[k]])
-        found.append(Preexisting("v_min" if low else "v_max", name, float(limit), float(state.v_pu[k]), "pu"))
-    for k in np.flatnonzero(state.over_i > 0):
-        label = str(values.label[k])
-        kind, unit = str(values.rating_kind[k]), str(values.unit[k])
-        found.append(Preexisting(kind, label, float(values.rating[k]), float(state.through[k]), unit))
+def _preexisting(state: State) -> tuple[Preexisting, ...]:
+    found = []
+    for f, values in zip(state.values.families, state.found, strict=True):
+        for kind, limit, beyond in f.sides(values):
+            for k in np.flatnonzero(beyond > 0):
+                found.append(Preexisting(kind, str(f.label[k]), float(limit[k]), float(values[k]), f.unit))
     return tuple(found)
 
 
@@ -193,17 +190,17 @@ def optimise(
             over = None if flow is None or not point.converged else _beyond(tick, point, flow, asked)
             if over is None:
                 break
-            tick = replace(tick, values=tick.values.tightened(*over))
+            tick = replace(tick, values=tick.values.tightened(over))
             numbers = tick.numbers(regimes)
         log.info("loads change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
     return replace(point, iterations=iterations)
 
 
-def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) -> tuple[Array, Array] | None:
+def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) -> Found | None:
     """How far loads that have two states take the feeder beyond its limits in one of them; None: nowhere.
 
-    Returns  over_v (n_v,) and over_i (n_i,), the worst of all states
+    Returns  the worst of all states, one array for each family of limits
     """
     curtail = np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)
     split = tick.request.units.split_kw(curtail)
@@ -211,7 +208,7 @@ def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) ->
     states = [measure(tick.network, one, asked) for one in flows]
     if all(state.within(BAND_TOLERANCE_PU / 2, CURRENT_TOLERANCE / 2) for state in states):
         return None
-    return np.max([s.over_v for s in states], axis=0), np.max([s.over_i for s in states], axis=0)
+    return tuple(np.max(overs, axis=0) for overs in zip(*(s.over for s in states), strict=True))
 
 
 def _curtailment_kw(tick: Tick, point: InteriorPoint) -> Array:
@@ -289,6 +286,7 @@ def publish(
         unit_curtail_kw=request.units.total_kw(request.p_export_kw - adjusted),
         certificate=certificate,
         state=state,
+        nominal=tick.nominal,
         values=tick.values,
         preexisting=tick.preexisting,
         iterations=point.iterations if point else 0,
@@ -325,8 +323,7 @@ def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) ->
 
 def _plausible(tick: Tick, found: Certificate, curtail_kw: Array, point: InteriorPoint | None) -> bool:
     """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
-    near = max(found.worst_v_pu / BAND_TOLERANCE_PU, found.worst_i / CURRENT_TOLERANCE)
-    if tick.problem.added or float(curtail_kw.sum()) < NEGLIGIBLE_KW or near >= -1:
+    if tick.problem.added or float(curtail_kw.sum()) < NEGLIGIBLE_KW or found.nearness >= -1:
         return True
     # A load with two states may stand away from the limits in the one that the power flow finds.
     return point is not None and bool(len(tick.problem.program.columns("given"))) and _binds(tick, point)
@@ -334,15 +331,8 @@ def _plausible(tick: Tick, found: Certificate, curtail_kw: Array, point: Interio
 
 def _binds(tick: Tick, point: InteriorPoint) -> bool:
     """A limit in force binds in the optimiser's own state."""
-    rows, values = tick.problem.program.rows, tick.values
-    found = tick.problem.program.constraints(point.x)
-    v = np.sqrt(np.maximum(found[rows["v_band"].span], 0.0))
-    over_v = np.maximum(values.v_min_pu - v, v - values.v_max_pu)
-    share = np.zeros(len(values.rating))
-    for name, unit in (("i_limit", "A"), ("s_limit", "VA")):
-        if name in rows:
-            here = values.unit == unit
-            nominal = tick.problem.values.rating[here]
-            share[here] = np.sqrt(np.maximum(found[rows[name].span], 0.0)) * nominal / values.rating[here]
-    on_band = over_v.max(initial=-np.inf) >= -BAND_TOLERANCE_PU
-    return bool(on_band or (share - 1).max(initial=-np.inf) >= -CURRENT_TOLERANCE)
+    rows, found = tick.problem.program.rows, tick.problem.program.constraints(point.x)
+    return any(
+        f.over(f.from_rows(found[rows[f.rows].span])).max(initial=-np.inf) >= -f.tolerance
+        for f in tick.values.families
+    )

@@ -110,6 +110,8 @@ def _values(schema: dict[str, Any]) -> str:
     if kind == "object":
         return f"table, each {_values(schema.get('additionalProperties', {}))}"
     if kind == "array":
+        if "prefixItems" in schema:
+            return f"[{', '.join(map(_values, schema['prefixItems']))}]"
         items = schema.get("items", {})
         return "list of tables" if "$ref" in items else f"list, each {_values(items) or 'any value'}"
     text = "local date and time" if schema.get("format") == "date-time" else words.get(kind, kind)

@@ -32,6 +32,8 @@ def build(feeder: Feeder, b: Builder) -> None:
         value=t.e_v.ravel()[here],
     )
     b.inject(node, i)
+    row, slot = (k.ravel() for k in np.indices(t.node.shape))
+    b.monitor("source", row, slot, -i)
 
 
 def set_numbers(

@@ -84,13 +84,15 @@ def test_a_flow_that_does_not_solve_kirchhoff(problem: DmsProblem, request_: Dms
 
 
 @pytest.mark.parametrize(("beyond", "reasons"), [(0.9e-5, ()), (1.1e-5, (VOLTAGE,))])
-@pytest.mark.parametrize("side", ["v_min_pu", "v_max_pu"])
+@pytest.mark.parametrize("side", ["lo", "hi"])
 def test_voltage_outside_its_band(
     problem: DmsProblem, request_: DmsRequest, side: str, beyond: float, reasons: tuple[str, ...]
 ) -> None:
     v_pu = measure(problem.network, run(problem.network, request_), problem.values).v_pu
-    limit = v_pu + beyond if side == "v_min_pu" else v_pu - beyond
-    found = _certify(problem, request_, [10.0, 10.0], values=replace(problem.values, **{side: limit}))
+    limit = v_pu + beyond if side == "lo" else v_pu - beyond
+    found = _certify(
+        problem, request_, [10.0, 10.0], values=problem.values.replaced("v_band", **{side: limit})
+    )
     assert found.reasons == reasons
     assert found.worst_v_pu == pytest.approx(beyond, rel=1e-6)
 
@@ -100,7 +102,7 @@ def test_current_above_its_rating(
     problem: DmsProblem, request_: DmsRequest, beyond: float, reasons: tuple[str, ...]
 ) -> None:
     i_a = measure(problem.network, run(problem.network, request_), problem.values).through
-    values = replace(problem.values, rating=np.array([200.0, i_a[1] / (1 + beyond)]))
+    values = problem.values.replaced("i_limit", hi=np.array([200.0, i_a[1] / (1 + beyond)]))
     found = _certify(problem, request_, [10.0, 10.0], values=values)
     assert found.reasons == reasons
     assert found.worst_i == pytest.approx(beyond, rel=1e-6)
@@ -160,13 +162,10 @@ def test_currents_are_those_of_the_terminals_asked_for(zoo, problem: DmsProblem)
     flow = run(whole.network, whole.request(np.full(7, 30.0)))
     values = whole.values
     all_a = measure(whole.network, flow, values).through
-    pick = np.random.default_rng(0).permutation(len(all_a))[:11]
-    some = LimitValues(
-        values.node[:0],
-        values.v_min_pu[:0],
-        values.v_max_pu[:0],
-        *(getattr(values, name)[pick] for name in ("kind", "row", "slot", "rating", "unit", "label")),
-    )
+    rated = values["i_limit"]
+    pick = np.random.default_rng(0).permutation(len(rated))[:11]
+    columns = ("label", "phase", "place", "of", "base", "lo", "hi", "scale")
+    some = LimitValues((replace(rated, **{name: getattr(rated, name)[pick] for name in columns}),))
     state = measure(whole.network, flow, some)
     np.testing.assert_array_equal(state.through, all_a[pick])
     assert state.worst_over_v == -np.inf

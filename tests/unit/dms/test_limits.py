@@ -104,7 +104,7 @@ def test_relaxed_widens_only_what_is_broken(street) -> None:
     values = LimitValues.resolve(street(z_ohm=(0.1, 0.1), i_max_a=(10.0, 10.0)), Limits(v_max_pu=1.02))
     v_pu = np.array([1.0, 1.03, 0.89])
     i_a = np.array([9.0, 11.0, 10.0, 20.0])
-    wide = values.relaxed(v_pu, i_a)
+    wide = values.relaxed((v_pu, i_a))
     assert wide.v_max_pu == pytest.approx([1.02, 1.03 * WIDEN, 1.02], abs=1e-15)
     assert wide.v_min_pu == pytest.approx([0.9, 0.9, 0.89 / WIDEN], abs=1e-15)
     assert wide.rating == pytest.approx([10.0, 11.0 * WIDEN, 10.0, 20.0 * WIDEN])

@@ -76,7 +76,7 @@ def test_numbers_of_a_tick(street, norm: str) -> None:
 def test_widened_limits_change_the_numbers_and_not_the_rows(street) -> None:
     problem = compile(street())
     request = problem.request(np.zeros(2))
-    wide = problem.values.relaxed(np.array([1.2, 0.8]), np.array([200.0, 50.0]))
+    wide = problem.values.relaxed((np.array([1.2, 0.8]), np.array([200.0, 50.0])))
     numbers = problem.at(request, wide)
     rows = problem.program.rows
     assert numbers.row_hi[rows["v_band"].span] == pytest.approx([1.2**2, 1.05**2], rel=1e-5)
