@@ -82,6 +82,16 @@ class State:
         return _largest(self.over_i)
 
     @property
+    def beyond(self) -> tuple[float, float]:
+        """Largest distance beyond a limit of voltages and ratios, in their unit; and of ratings, relative."""
+        pairs = list(zip(self.values.families, self.over, strict=True))
+        own, relative = (
+            max((_largest(over) for f, over in pairs if (f.least is None) is way), default=-np.inf)
+            for way in (True, False)
+        )
+        return own, relative
+
+    @property
     def nearness(self) -> float:
         """Largest distance beyond any limit, in units of its tolerance: up to 1 is forgiven."""
         pairs = zip(self.values.families, self.over, strict=True)

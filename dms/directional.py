@@ -91,8 +91,8 @@ class _Search:
         self.most_kw = request.units.unit_export_kw(request.p_export_kw)
         self.here_kw = np.clip(solution.unit_curtail_kw, 0.0, self.most_kw)
         self.objective = self.cost(self.here_kw)
-        self.band = max(0.0, solution.state.worst_over_v) + BAND_SPARE_PU
-        self.current = max(0.0, solution.state.worst_over_i) + CURRENT_SPARE
+        band, current = solution.state.beyond
+        self.band, self.current = max(0.0, band) + BAND_SPARE_PU, max(0.0, current) + CURRENT_SPARE
         self.tried = 0
 
     def cost(self, unit_curtail_kw: Array) -> float:
@@ -225,14 +225,14 @@ class _Search:
     def _slopes(self) -> Array:
         """Rise of every near limit per kW curtailed of every watched unit, (n_near, n_watched)."""
         here = self.solution.state
-        near_v, near_i = here.over_v >= -NEAR, here.over_i >= -NEAR
-        slopes = np.zeros((int(near_v.sum() + near_i.sum()), len(self._watched)))
+        over = np.concatenate(here.over)
+        near = over >= -NEAR
+        slopes = np.zeros((int(near.sum()), len(self._watched)))
         for column, k in enumerate(self._watched):
             # Towards the side where there is room.
             step = 1e-3 * self.most_kw[k] * (1 if self.here_kw[k] < 0.5 * self.most_kw[k] else -1)
             there = self.state(self.here_kw + step * _only(np.ones(len(self.here_kw)), k))
-            rise = [(there.over_v - here.over_v)[near_v], (there.over_i - here.over_i)[near_i]]
-            slopes[:, column] = np.concatenate(rise) / step
+            slopes[:, column] = (np.concatenate(there.over) - over)[near] / step
         return slopes
 
 

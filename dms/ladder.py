@@ -62,8 +62,7 @@ def solve(
     here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
     _check_fit(problem, request, warm, here)
     network = problem.network_at(here)
-    asked = problem.limits_at(request, network)
-    tick = Tick(problem, request, here, here, network, began, asked, asked)
+    tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
     tick, solution = _climb(tick, warm, options)
     if not len(problem.controls):
         return solution

@@ -87,7 +87,8 @@ def multistart(
         raise ValueError(f"n = {n} start points; give at least 1")
     began = time.perf_counter()
     here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
-    tick = Tick(problem, request, here, here, problem.network_at(here), began, problem.values)
+    network = problem.network_at(here)
+    tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
     tick, operating = with_limits_in_force(tick)
     if not operating:
         return Multistart((), time.perf_counter() - began)

@@ -60,8 +60,8 @@ class Tick:
     base       (n_controls,) where taps and capacitor steps come from
     position   (n_controls,) where they are held; network: the independent circuit there
     free       (n_controls,) bool, those that the optimisation may move all the same
-    nominal    limits of the tick
-    values     limits in force; `relaxed`: widened for what zero export breaks already, `preexisting`
+    values     limits in force; `relaxed`: they were `widened_from` the tick's own for what zero export breaks
+               already, `preexisting`
     began      time.perf_counter() when the tick came in
     """
 
@@ -71,11 +71,16 @@ class Tick:
     position: Array
     network: Network
     began: float
-    nominal: LimitValues
     values: LimitValues
     relaxed: bool = False
     preexisting: tuple[Preexisting, ...] = ()
     free: Array | bool = False
+    widened_from: LimitValues | None = None
+
+    @property
+    def nominal(self) -> LimitValues:
+        """Limits of the tick before any was widened."""
+        return self.values if self.widened_from is None else self.widened_from
 
     @property
     def most_kw(self) -> Array:
@@ -125,7 +130,8 @@ def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
     if problem.limits.preexisting == "relax" and broken:
         values = values.relaxed(state.found)
     relaxed = bool(broken) and values is not tick.nominal
-    return replace(tick, values=values, relaxed=relaxed, preexisting=broken), rest.converged
+    in_force = replace(tick, values=values, widened_from=tick.nominal, relaxed=relaxed, preexisting=broken)
+    return in_force, rest.converged
 
 
 def _preexisting(state: State) -> tuple[Preexisting, ...]:
