@@ -7,13 +7,14 @@ nodes with `inject`; no device is ever listed by another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dms.phasor import Phasor, Powers, Products, Terms
-from dms.program import Block, Numbers, Program, RowRole, VariableRole
+from dms.program import Block, Numbers, Objective, Program, RowRole, VariableRole
 from dms.request import Units
 from dms.scaling import S_BASE_VA
 from feeders import EARTH, Feeder
@@ -37,6 +38,22 @@ class _Stack:
         ]
 
 
+@dataclass
+class _Stage:
+    """Costs of one stage as they are added."""
+
+    hold: str | None = None
+    linear: _Stack = field(default_factory=lambda: _Stack([], 2))
+    squares: _Stack = field(default_factory=lambda: _Stack([], 3))
+
+    def finish(self, n: int) -> Objective:
+        linear = np.zeros(n)
+        variable, coef = self.linear.joined((int, float))
+        np.add.at(linear, variable, coef)
+        a, b, w = self.squares.joined((int, int, float))
+        return Objective(linear, Products(np.zeros(len(a), dtype=int), a, b, w), self.hold)
+
+
 class Builder:
     """Collects a `Program` for one feeder."""
 
@@ -50,9 +67,8 @@ class Builder:
         self._rows: dict[str, Block] = {}
         self._n = self._m = 0
         self._bounds, self._row_bounds = _Stack([], 3), _Stack([], 2)
-        self._linear, self._products, self._cost = _Stack([], 3), _Stack([], 4), _Stack([], 3)
-        self._powers = _Stack([], 4)
-        self._cost_linear = _Stack([], 2)
+        self._linear, self._products, self._powers = _Stack([], 3), _Stack([], 4), _Stack([], 4)
+        self._stages = [_Stage()]
         self._posted: list[tuple[Array, Phasor]] = []
         self._monitored: dict[str, list[tuple[Array, Array, Phasor]]] = {}
         self._kcl_open = True
@@ -206,12 +222,25 @@ class Builder:
     # Objective ------------------------------------------------------------------------------
 
     def add_cost(self, variables: Array, coef: Array) -> None:
-        """Linear cost sum coef x."""
-        self._cost_linear.parts.append((variables, np.broadcast_to(coef, variables.shape)))
+        """Linear cost sum coef x, in the last stage begun."""
+        self._stages[-1].linear.parts.append((variables, np.broadcast_to(coef, variables.shape)))
 
     def add_square_cost(self, variables: Array, coef: Array) -> None:
-        """Quadratic cost sum coef x^2."""
-        self._cost.parts.append((variables, variables, np.broadcast_to(coef, variables.shape)))
+        """Quadratic cost sum coef x^2, in the last stage begun."""
+        self._stages[-1].squares.parts.append((variables, variables, np.broadcast_to(coef, variables.shape)))
+
+    def add_trifle(self, variables: Array, coef: Mapping[int, float]) -> None:
+        """Linear cost in every stage, by its degree (1 or 2): breaks ties, decides nothing else."""
+        for stage in self._stages:
+            cost = np.full(variables.shape, coef[2 if stage.squares.parts else 1])
+            stage.linear.parts.append((variables, cost))
+
+    def next_stage(self, hold: Block) -> None:
+        """What costs from here on is minimised next, with `hold` kept at what the stage before finds for it.
+
+        hold    a block of variables that the stage before minimises; `dms.stages` bounds it from above
+        """
+        self._stages.append(_Stage(hold.name))
 
     # Kirchhoff --------------------------------------------------------------------------------
 
@@ -272,15 +301,10 @@ class Builder:
             raise RuntimeError("call close_kcl() before finish(); without it currents come from nowhere")
         x_lo, x_hi, x0 = self._bounds.joined((float, float, float))
         row_lo, row_hi = self._row_bounds.joined((float, float))
-        cost_linear = np.zeros(self._n)
-        idx, coef = self._cost_linear.joined((int, float))
-        np.add.at(cost_linear, idx, coef)
-        a, b, w = self._cost.joined((int, int, float))
         return Program(
             n=self._n,
             m=self._m,
-            cost_linear=cost_linear,
-            cost_products=Products(np.zeros(len(a), dtype=int), a, b, w),
+            objectives=tuple(stage.finish(self._n) for stage in self._stages),
             linear=Terms(*self._linear.joined((int, int, float))),
             products=Products(*self._products.joined((int, int, int, float))),
             powers=Powers(*self._powers.joined((int, int, float, float))),

@@ -21,7 +21,7 @@ from feeders.table import Array, Table
 REGULATED = "regulated"
 """As a tap's name: every transformer that has a regulator, each on its own."""
 MOVE_COST = {1: 1e-7, 2: 1e-10}
-"""Cost of one step against curtailment in MW (to the power of the norm): a tenth of a watt, to break ties."""
+"""Cost of one step against curtailment in MW, to the objective's degree: a tenth of a watt, for ties."""
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,10 @@ class ControlValues:
         return np.asarray(np.abs(position - base) / self.step)
 
 
-def add_positions(values: ControlValues, b: Builder, degree: int) -> None:
+def add_positions(values: ControlValues, b: Builder) -> None:
     """One variable per control, and the steps it moves: tau in [tau_min, tau_max]  (2k).
 
-    moved >= +-(position - base) / step       rows `moved_up`, `moved_down`; a trifle in the objective
+    moved >= +-(position - base) / step       rows `moved_up`, `moved_down`
     """
     n = np.arange(len(values))
     one = np.ones(len(n))
@@ -208,7 +208,11 @@ def add_positions(values: ControlValues, b: Builder, degree: int) -> None:
             np.concatenate([one, sign / values.step]),
         )
         b.add_rows(name, values.name, linear=row, lo=0.0, hi=np.inf, role="limit")
-    b.add_cost(moved.index, np.full(len(n), MOVE_COST[degree]))
+
+
+def add_move_cost(b: Builder) -> None:
+    """A trifle for every step moved, in every stage of the objective: call it after the norm."""
+    b.add_trifle(b.variables("moved").index, MOVE_COST)
 
 
 def set_position_numbers(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations, product
 
 import numpy as np
@@ -64,19 +65,32 @@ class _Search:
             self.best = found
 
     def _beats(self, other: DmsSolution) -> bool:
-        mine, theirs = self.value(self.best), self.value(other)
-        if mine == np.inf or theirs == np.inf:
-            return theirs < mine
-        same = SAME * max(mine, theirs) + self._trifle
-        fewer = self.moved(other.position) < self.moved(self.best.position) - 1e-6
-        return theirs < mine - same or (theirs <= mine + same and fewer)
+        """The first stage that tells the two apart decides; where none does, fewer steps.
+
+        What a later stage holds is the same within its tolerance.
+        """
+        if not np.isfinite([self.value(self.best), self.value(other)]).all():
+            return self.value(other) < self.value(self.best)
+        objectives = self.tick.problem.objectives
+        pairs = zip(objectives(self.best.unit_curtail_kw), objectives(other.unit_curtail_kw), strict=True)
+        for stage, (mine, theirs) in enumerate(pairs, 1):
+            last = stage == self.tick.problem.program.stages
+            relative = SAME if last else max(SAME, self.tick.problem.peak_tol)
+            same = relative * max(mine, theirs) + self._trifles[stage - 1]
+            if abs(mine - theirs) > same:
+                return theirs < mine
+        return self.moved(other.position) < self.moved(self.best.position) - 1e-6
 
     @property
     def _trifle(self) -> float:
-        """Objective of curtailing one unit by a watt: less is rounding."""
+        return self._trifles[-1]
+
+    @cached_property
+    def _trifles(self) -> tuple[float, ...]:
+        """Objective of curtailing one unit by a watt, by stage: less is rounding."""
         one = np.zeros(len(self.tick.problem.units.name))
         one[0] = 1e-3
-        return self.tick.problem.objective(one)
+        return self.tick.problem.objectives(one)
 
     def value(self, solution: DmsSolution) -> float:
         """Objective of a certified answer, infinite for any other."""

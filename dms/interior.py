@@ -50,6 +50,7 @@ class InteriorPoint:
 
     x (n,), row_multipliers (m,), lower_multipliers (n,), upper_multipliers (n,)
     numbers     bounds it was found under
+    earlier     points of the stages before, where the objective has several (`dms.stages`)
 
     Multipliers are of the objective itself, not of `objective_scale` times it (so does cyipopt hand them
     out):  grad f + J' row_multipliers - lower_multipliers + upper_multipliers = 0.
@@ -64,6 +65,7 @@ class InteriorPoint:
     iterations: int
     seconds: float
     numbers: Numbers | None = None
+    earlier: tuple[InteriorPoint, ...] = ()
 
     @property
     def converged(self) -> bool:

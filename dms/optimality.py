@@ -31,7 +31,8 @@ from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution, Status
-from dms.tick import ROUND_KW, objective_scale
+from dms.stages import objective_scale
+from dms.tick import ROUND_KW
 from feeders.table import Array
 
 Optimal = Literal["yes", "no", "not_tested"]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,12 +50,17 @@ class Products:
 
 @dataclass(frozen=True)
 class Powers:
-    """Real coefficients of powers x[col]^exponent: row, variable, coefficient, exponent."""
+    """Real coefficients of powers x[col]^exponent: row, variable, coefficient, exponent.
+
+    The exponent `LOG` (NaN) stands for log x[col], the limit of (x^e - 1) / e at e = 0.
+    """
 
     row: Array
     col: Array
     coef: Array
     exponent: Array
+
+    LOG: ClassVar[float] = nan
 
 
 @dataclass(frozen=True)

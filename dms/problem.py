@@ -15,10 +15,10 @@ import numpy as np
 from dms import devices
 from dms.builder import Builder
 from dms.certificate import measure, run
-from dms.controls import Controls, ControlValues, add_positions, set_position_numbers
+from dms.controls import Controls, ControlValues, add_move_cost, add_positions, set_position_numbers
 from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
 from dms.network import Network
-from dms.norms import NORMS, degree
+from dms.norms import NORMS, follow
 from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
 from dms.regimes import Regimes
@@ -28,6 +28,8 @@ from feeders import Connections, Feeder
 from feeders.checks import require_ok
 from feeders.table import Array
 
+PEAK_TOL = 0.01
+"""Default of peak_tol: 1 % more peak than the least."""
 MAX_WEIGHT_RATIO = 1e4
 """Largest over smallest weight; beyond about 1e6 an optimum of L2 is measurably missed."""
 
@@ -40,6 +42,7 @@ class DmsProblem:
     values   limits as compiled, before any pre-existing violation is taken into account
     controls taps and capacitor steps that may be moved
     added    blocks of variables and rows that a user added to the text (`dms.reference.compile`)
+    peak_tol relative, by which the two-stage norms may exceed the least peak
     """
 
     feeder: Feeder
@@ -51,6 +54,7 @@ class DmsProblem:
     controls: ControlValues
     program: Program
     added: tuple[str, ...] = ()
+    peak_tol: float = PEAK_TOL
 
     def at(
         self,
@@ -94,12 +98,18 @@ class DmsProblem:
         )
 
     def objective(self, unit_curtail_kw: Array) -> float:
-        """(2a): the norm of a curtailment (n_units,), of MW (squared for l2)."""
-        x, blocks = np.zeros(self.program.n), self.program.variables
-        x[blocks["p_curtail"].span] = unit_curtail_kw / KW_PER_PU
-        if "peak" in blocks:
-            x[blocks["peak"].span] = (self.weights * unit_curtail_kw).max(initial=0.0) / KW_PER_PU
-        return self.program.objective(x)
+        """(2a): the norm of a curtailment (n_units,), of MW (squared for l2).
+
+        Of a norm with several stages, the last one's: the weighted total of linf_l1, the squares of linf_l2.
+        """
+        return self.objectives(unit_curtail_kw)[-1]
+
+    def objectives(self, unit_curtail_kw: Array) -> tuple[float, ...]:
+        """The objective of every stage at a curtailment (n_units,), of MW (squared where it has squares)."""
+        x = np.zeros(self.program.n)
+        x[self.program.variables["p_curtail"].span] = unit_curtail_kw / KW_PER_PU
+        follow(self.program, x, self.weights)
+        return tuple(self.program.for_stage(k).objective(x) for k in range(self.program.stages))
 
     def voltages_v(self, x: Array) -> Array:
         """Complex voltages (n_nodes + 1,) at a point of the programme, volt, earth first."""
@@ -153,21 +163,26 @@ def compile(
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
     controls: Controls | None = None,
+    peak_tol: float = PEAK_TOL,
 ) -> DmsProblem:
     """(2): minimise the norm of the curtailment subject to the three-phase AC model and limits.
 
     weights       by unit name (prosumer, or connection label), default 1
     curtail_unit  "prosumer": one curtailment split by the shares; "connection": one each
     controls      taps and capacitor steps that may be moved; default none
+    peak_tol      how much the two-stage norms may exceed the least peak, relative
 
     Raises  KeyError    unknown norm, a weight for an unknown unit, an unknown control
             ValueError  a control that cannot move or is named twice, a weight that is not positive,
-                        weights more than 1e4 apart (no optimiser serves both ends), or no connection
+                        weights more than 1e4 apart (no optimiser serves both ends), a peak_tol that is
+                        not between 0 and 1, or no connection
             FeederError the feeder has errors, all of them named
             UnsupportedError  an element that has no law here yet
     """
     if norm not in NORMS:
         raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    if not 0 <= peak_tol <= 1:
+        raise ValueError(f"peak_tol = {peak_tol:g}: give a number from 0 to 1, such as {PEAK_TOL:g}")
     limits = limits or Limits()
     units = Units.of(feeder[Connections], curtail_unit)
     w = _weights(units, weights or {})
@@ -181,13 +196,15 @@ def compile(
     b = Builder(feeder, units, moved)
     b.add_voltages()
     if len(moved):
-        add_positions(moved, b, degree(norm))  # (2k)
+        add_positions(moved, b)  # (2k)
     for device in devices.in_feeder(feeder):
         device.build(feeder, b)
     b.close_kcl()  # (2b)-(2e)
     apply_limits(values, b)  # (2j), (2m)
     NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
-    return DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish())
+    if len(moved):
+        add_move_cost(b)
+    return DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish(), peak_tol=peak_tol)
 
 
 def _weights(units: Units, given: Mapping[str, float]) -> Array:

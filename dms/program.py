@@ -1,8 +1,8 @@
 """`Program`: a sparse quadratically constrained programme with exact derivatives.
 
     minimise    g.x + sum_k w_k x[a_k] x[b_k]
-    subject to  row_lo <= A x + sum_k q_k x[i_k] x[j_k] + sum_k c_k x[l_k]^e_k <= row_hi
-                x_lo <= x <= x_hi
+    subject to  row_lo <= A x + sum_k q_k x[i_k] x[j_k] + sum_k c_k phi_k(x[l_k]) <= row_hi
+                x_lo <= x <= x_hi               phi(x) = x^e or log x
 
 With currents kept as variables every law of the three-phase IV model is of this form
 (Ohm and Kirchhoff linear; power, |v|^2 and |i|^2 products of two variables), so these are the
@@ -10,14 +10,17 @@ only derivatives of the optimisation. They are linear maps, fixed once per struc
 
     Jacobian values = j0 + J1 x          Hessian values = sigma h0 + H1 lambda
 
-The one thing that is not quadratic, a load that goes with a power of its voltage, is the last sum;
-its derivatives c e x^(e-1) and c e (e-1) x^(e-2) are added on top.
+What is not quadratic (a load that goes with a power of its voltage, the utility of an alpha-fair answer) is
+the last sum; its derivatives c e x^(e-1) and c e (e-1) x^(e-2), for log c / x and -c / x^2, are added on top.
+
+A programme may have several objectives, its *stages*, minimised one after the other: see `Objective`.
 
 *Structure* (this object) is read-only. What a tick changes is in `Numbers`: bounds and start.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +31,7 @@ from dms.phasor import Powers, Products, Terms
 from feeders.table import Array
 
 SMALLEST_BASE = 1e-3
-"""A power x^e is not asked for below this x, per unit."""
+"""A power x^e or log x is not asked for below this x, per unit."""
 
 VariableRole = Literal["state", "drawn", "control", "given"]
 """Found by the laws (`drawn`: zero or idle while no power is drawn or fed in), decided, or a figure of the
@@ -79,56 +82,108 @@ class Numbers:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """g.x + sum_k w_k x[a_k] x[b_k]: what one stage minimises.
+
+    linear    (n,)           products  w, a, b; row index unused
+    hold      block of variables that this stage keeps at what the stage before found for them, give or take
+              a tolerance (`dms.stages`); None: the first stage
+    """
+
+    linear: Array
+    products: Products
+    hold: str | None = None
+
+    @property
+    def degree(self) -> int:
+        """Power of the curtailment in it, for scaling: 2 with products, else 1."""
+        return 2 if len(self.products.i) else 1
+
+
+@dataclass(frozen=True)
 class Program:
     """The structure; see the module's text.
 
     n, m              variables, rows
-    cost_linear       (n,)            cost_products  row index unused
+    objectives        of the stages in order
+    stage             the one that `objective` and its derivatives are of; -1: the last
     linear, products, powers  terms of the rows
     variables, rows   named blocks in order
     """
 
     n: int
     m: int
-    cost_linear: Array
-    cost_products: Products
+    objectives: tuple[Objective, ...]
     linear: Terms
     products: Products
     powers: Powers
     variables: dict[str, Block]
     rows: dict[str, Block]
     numbers: Numbers
-    _maps: dict[str, Any] = field(default_factory=dict, repr=False)
+    stage: int = -1
+    _maps: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", range(self.stages)[self.stage])
         self._compile_rows()
         self._compile_jacobian()
         self._compile_hessian()
-        parts = (self.linear, self.products, self.powers, self.cost_products, self.numbers)
-        held = [self.cost_linear, *(a for part in parts for a in vars(part).values())]
+        costs = [o.products for o in self.objectives]
+        parts = (self.linear, self.products, self.powers, self.numbers, *costs)
+        held = [*(o.linear for o in self.objectives), *(a for part in parts for a in vars(part).values())]
         for value in self._maps.values():
             sparse = isinstance(value, sp.csr_matrix)
             held += [value.data, value.indices, value.indptr] if sparse else [value]
         for array in held:
             array.flags.writeable = False
 
+    # Stages -------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> int:
+        """Number of objectives."""
+        return len(self.objectives)
+
+    def for_stage(self, stage: int) -> Program:
+        """The same programme with the objective of another stage; everything compiled is shared.
+
+        Raises  IndexError  there is no such stage
+        """
+        if not 0 <= stage < self.stages:
+            raise IndexError(f"stage {stage} of a programme with {self.stages}")
+        if stage == self.stage:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "stage", stage)
+        return other
+
+    @property
+    def cost_linear(self) -> Array:
+        """(n,) g of the stage."""
+        return self.objectives[self.stage].linear
+
+    @property
+    def cost_products(self) -> Products:
+        """w, a, b of the stage; row index unused."""
+        return self.objectives[self.stage].products
+
     # Values -------------------------------------------------------------------------------
 
     def objective(self, x: Array) -> float:
-        """g.x + sum w x_a x_b."""
+        """g.x + sum w x_a x_b of the stage."""
         q = self.cost_products
         return float(self.cost_linear @ x + np.sum(q.coef * x[q.i] * x[q.j]))
 
     def gradient(self, x: Array) -> Array:
-        """Gradient of the objective, (n,)."""
-        return self.cost_linear + self._maps["cost_hessian"] @ x
+        """Gradient of the stage's objective, (n,)."""
+        return self.cost_linear + self._maps[f"cost_hessian_{self.stage}"] @ x
 
     def constraints(self, x: Array) -> Array:
-        """A x + sum q x_i x_j + sum c x_l^e, (m,)."""
+        """A x + sum q x_i x_j + sum c phi(x_l), (m,)."""
         q, power = self.products, self.powers
         values: Array = self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
         if len(power.row):
-            np.add.at(values, power.row, power.coef * _positive(x[power.col]) ** power.exponent)
+            np.add.at(values, power.row, power.coef * _phi(x[power.col], power.exponent, 0))
         return values
 
     # Jacobian -----------------------------------------------------------------------------
@@ -139,12 +194,11 @@ class Program:
         return self._maps["jac_row"], self._maps["jac_col"]
 
     def jacobian(self, x: Array) -> Array:
-        """Values on `jacobian_structure`: j0 + J1 x + c e x^(e-1)."""
+        """Values on `jacobian_structure`: j0 + J1 x + c phi'(x)."""
         values: Array = self._maps["j0"] + self._maps["j1"] @ x
         if len(self.powers.row):
             p = self.powers
-            slope = p.coef * p.exponent * _positive(x[p.col]) ** (p.exponent - 1)
-            np.add.at(values, self._maps["jac_power"], slope)
+            np.add.at(values, self._maps["jac_power"], p.coef * _phi(x[p.col], p.exponent, 1))
         return values
 
     def jacobian_matrix(self, x: Array) -> sp.csr_matrix:
@@ -159,11 +213,11 @@ class Program:
         return self._maps["hess_row"], self._maps["hess_col"]
 
     def hessian(self, x: Array, multipliers: Array, sigma: float) -> Array:
-        """Values on `hessian_structure`: sigma h0 + H1 lambda + lambda c e (e-1) x^(e-2)."""
-        values: Array = sigma * self._maps["h0"] + self._maps["h1"] @ multipliers
+        """Values on `hessian_structure`: sigma h0 + H1 lambda + lambda c phi''(x)."""
+        values: Array = sigma * self._maps[f"h0_{self.stage}"] + self._maps["h1"] @ multipliers
         if len(self.powers.row):
             p = self.powers
-            bend = p.coef * p.exponent * (p.exponent - 1) * _positive(x[p.col]) ** (p.exponent - 2)
+            bend = p.coef * _phi(x[p.col], p.exponent, 2)
             np.add.at(values, self._maps["hess_power"], multipliers[p.row] * bend)
         return values
 
@@ -191,25 +245,27 @@ class Program:
         self._maps["jac_row"], self._maps["jac_col"] = np.divmod(keys, self.n)
 
     def _compile_hessian(self) -> None:
-        """Lower triangle of sum_k coef_k (e_i e_j' + e_j e_i'); a square contributes 2 coef."""
-        c, q, power = self.cost_products, self.products, self.powers
-        i = np.concatenate([c.i, q.i])
-        j = np.concatenate([c.j, q.j])
-        weight = np.concatenate([c.coef, q.coef]) * np.where(i == j, 2.0, 1.0)
+        """Lower triangle of sum_k coef_k (e_i e_j' + e_j e_i'); a square contributes 2 coef.
+
+        One pattern serves all stages; each has its own h0 on it.
+        """
+        costs, q, power = [o.products for o in self.objectives], self.products, self.powers
+        i, j = (np.concatenate([*(getattr(c, end) for c in costs), getattr(q, end)]) for end in "ij")
+        weight = np.concatenate([*(c.coef for c in costs), q.coef]) * np.where(i == j, 2.0, 1.0)
         key = np.maximum(i, j).astype(np.int64) * self.n + np.minimum(i, j)
         diagonal = power.col.astype(np.int64) * (self.n + 1)
         keys, place = np.unique(np.concatenate([key, diagonal]), return_inverse=True)
         self._maps["hess_power"], place = place[len(key) :], place[: len(key)]
-        n_c = len(c.i)
-        self._maps["h0"] = np.bincount(place[:n_c], weights=weight[:n_c], minlength=len(keys))
+        end = 0
+        for stage, c in enumerate(costs):
+            mine, end = slice(end, end + len(c.i)), end + len(c.i)
+            self._maps[f"h0_{stage}"] = np.bincount(place[mine], weights=weight[mine], minlength=len(keys))
+            pairs = (np.concatenate([c.i, c.j]), np.concatenate([c.j, c.i]))
+            full = sp.coo_matrix((np.concatenate([c.coef, c.coef]), pairs), shape=(self.n, self.n))
+            self._maps[f"cost_hessian_{stage}"] = full.tocsr()
         shape = (len(keys), self.m)
-        self._maps["h1"] = sp.csr_matrix((weight[n_c:], (place[n_c:], q.row)), shape=shape)
+        self._maps["h1"] = sp.csr_matrix((weight[end:], (place[end:], q.row)), shape=shape)
         self._maps["hess_row"], self._maps["hess_col"] = np.divmod(keys, self.n)
-        full = sp.coo_matrix(
-            (np.concatenate([c.coef, c.coef]), (np.concatenate([c.i, c.j]), np.concatenate([c.j, c.i]))),
-            shape=(self.n, self.n),
-        )
-        self._maps["cost_hessian"] = full.tocsr()
 
     # Names ------------------------------------------------------------------------------------
 
@@ -235,6 +291,17 @@ def _indices(blocks: dict[str, Block], roles: tuple[Role, ...]) -> Array:
     return np.concatenate(found) if found else np.zeros(0, dtype=int)
 
 
-def _positive(x: Array) -> Array:
-    """The base of a power: a voltage magnitude, kept off zero where a trial step leaves its bound."""
-    return np.maximum(x, SMALLEST_BASE)
+def _phi(x: Array, exponent: Array, order: int) -> Array:
+    """x^e, or log x where the exponent is NaN (`Powers.LOG`), or its derivative of order 1 or 2.
+
+    x is kept off zero where a trial step leaves its bound.
+    """
+    x = np.maximum(x, SMALLEST_BASE)
+    log = np.isnan(exponent)
+    e = np.where(log, 0.0, exponent)  # d/dx log x = x^-1: from there on log is a power like any other
+    if order == 0:
+        found: Array = x**e
+        found[log] = np.log(x[log])
+        return found
+    factor = np.where(log, 1.0, e) * (1.0 if order == 1 else e - 1)
+    return np.asarray(factor * x ** (e - order))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dms.phasor import Powers, Products, Terms
-from dms.program import SMALLEST_BASE, Block, Numbers, Program
+from dms.program import SMALLEST_BASE, Block, Numbers, Objective, Program
 
 if TYPE_CHECKING:
     import pyomo.environ as pyo
@@ -52,24 +52,13 @@ def to_program(model: pyo.ConcreteModel, like: Program | None = None) -> Program
             constant = _collect(repn, number, len(row_bounds), linear, products)
             low, high = _bound(pyo.value(data.lower), -np.inf), _bound(pyo.value(data.upper), np.inf)
             row_bounds.append((low - constant, high - constant))
-    cost_linear, cost_products = np.zeros(len(bounds)), Products(*_columns([], 4))
-    for objective in model.component_data_objects(pyo.Objective, active=True):
-        repn = generate_standard_repn(objective.expr, quadratic=True)
-        cost_terms: list[tuple[int, int, float]] = []
-        cost_pairs: list[tuple[int, int, int, float]] = []
-        if repn.nonlinear_expr is not None:
-            raise ValueError(f"{objective.name} is not linear or quadratic")
-        _collect(repn, number, 0, cost_terms, cost_pairs)
-        for _, col, coef in cost_terms:
-            cost_linear[col] += coef
-        cost_products = Products(*_columns(cost_pairs, 4))
+    objectives = _objectives(model, number)
     x_lo, x_hi, x0 = (np.array(c, dtype=float) for c in zip(*bounds, strict=True))
     row_lo, row_hi = (np.array(c, dtype=float) for c in zip(*row_bounds, strict=True))
     return Program(
         n=len(bounds),
         m=len(row_bounds),
-        cost_linear=cost_linear,
-        cost_products=cost_products,
+        objectives=objectives,
         linear=Terms(*_columns(linear, 3)),
         products=Products(*_columns(products, 4)),
         powers=Powers(*_columns(powers, 4, reals=2)),
@@ -77,6 +66,31 @@ def to_program(model: pyo.ConcreteModel, like: Program | None = None) -> Program
         rows=rows,
         numbers=Numbers(x_lo, x_hi, row_lo, row_hi, x0),
     )
+
+
+def _objectives(model: pyo.ConcreteModel, number: dict[int, int]) -> tuple[Objective, ...]:
+    """The active objective, then those named in `model.held`, each with the block that it holds.
+
+    Raises  ValueError  one that is not linear or quadratic
+    """
+    import pyomo.environ as pyo
+    from pyomo.repn import generate_standard_repn
+
+    stages: dict[str, str] = getattr(model, "held", {})
+    found = []
+    active = list(model.component_data_objects(pyo.Objective, active=True))
+    for objective in [*active[-1:], *(model.find_component(name) for name in stages)]:
+        repn = generate_standard_repn(objective.expr, quadratic=True)
+        if repn.nonlinear_expr is not None:
+            raise ValueError(f"{objective.name} is not linear or quadratic")
+        terms: list[tuple[int, int, float]] = []
+        pairs: list[tuple[int, int, int, float]] = []
+        _collect(repn, number, 0, terms, pairs)
+        linear = np.zeros(len(number))
+        for _, col, coef in terms:
+            linear[col] += coef
+        found.append(Objective(linear, Products(*_columns(pairs, 4)), stages.get(objective.name)))
+    return tuple(found) or (Objective(np.zeros(len(number)), Products(*_columns([], 4))),)
 
 
 def _powers(expr: Any, name: str, number: dict[int, int], row: int) -> list[tuple[int, int, float, float]]:
@@ -144,20 +158,26 @@ def coefficients(program: Program) -> dict[tuple[str, ...], float]:
     """Every coefficient and bound of a programme under its names, for comparing two of them.
 
     Keys: (row, variable), (row, variable, variable) sorted, (row, variable, exponent), ("cost", ...),
-    ("row_lo", row), ...
+    ("cost_2", ...) of the second stage, ("row_lo", row), ...
     """
     x, r = program.variable_names(), program.row_names()
     found: dict[tuple[str, ...], float] = defaultdict(float)
     for row, col, coef in zip(program.linear.row, program.linear.col, program.linear.coef, strict=True):
         found[r[row], x[col]] += float(coef)
-    for rows, q in (([*r], program.products), (["cost"] * program.m, program.cost_products)):
+    costs = ["cost", *(f"cost_{k}" for k in range(2, program.stages + 1))]
+    for cost, objective in zip(costs, program.objectives, strict=True):
+        for col in np.flatnonzero(objective.linear):
+            found[cost, x[col]] += float(objective.linear[col])
+        if objective.hold is not None:
+            found[cost, "holds", objective.hold] = 1.0
+    sums = [(r, program.products)]
+    sums += [([c] * program.m, o.products) for c, o in zip(costs, program.objectives, strict=True)]
+    for rows, q in sums:
         for row, i, j, coef in zip(q.row, q.i, q.j, q.coef, strict=True):
             found[(rows[row], *sorted((x[i], x[j])))] += float(coef)
     power = program.powers
     for row, col, coef, e in zip(power.row, power.col, power.coef, power.exponent, strict=True):
         found[r[row], x[col], f"^{e!r}"] += float(coef)
-    for col in np.flatnonzero(program.cost_linear):
-        found["cost", x[col]] += float(program.cost_linear[col])
     n = program.numbers
     for kind, names, values in (
         ("row_lo", r, n.row_lo),

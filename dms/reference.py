@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dms.controls import Controls, ControlValues
 from dms.devices import check_supported
 from dms.limits import Limits, LimitValues
-from dms.problem import DmsProblem
+from dms.problem import PEAK_TOL, DmsProblem
 from dms.problem import compile as compile_problem
 from dms.program import Program
 from dms.pyomo_program import coefficients, largest_difference, to_program
@@ -66,7 +66,7 @@ def build_model(
     m.v_re, m.v_im = pyo.Var(nodes, initialize=0.0), pyo.Var(nodes, initialize=0.0)
     into = Into(ControlValues.resolve(feeder, controls or Controls()))
     if len(into.controls):
-        _controls(m, feeder, into.controls, norm)
+        _controls(m, feeder, into.controls)
     for part in LAWS:
         part(m, feeder, units, into)
     _kcl(m, feeder)
@@ -84,6 +84,7 @@ def compile(
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
     controls: Controls | None = None,
+    peak_tol: float = PEAK_TOL,
     extend: Extend | None = None,
 ) -> DmsProblem:
     """As `dms.compile`, with the structure read from the Pyomo text and the user's own additions.
@@ -94,7 +95,7 @@ def compile(
     Raises  as `dms.compile` and `to_program`
     """
     given = {"norm": norm, "limits": limits, "weights": weights, "curtail_unit": curtail_unit}
-    problem = compile_problem(feeder, **given, controls=controls)  # type: ignore[arg-type]
+    problem = compile_problem(feeder, **given, controls=controls, peak_tol=peak_tol)  # type: ignore[arg-type]
     model = build_model(feeder, **given, controls=controls)  # type: ignore[arg-type]
     if extend is not None:
         extend(model)
@@ -111,8 +112,8 @@ def load_values(model: pyo.ConcreteModel, program: Program, x: Array) -> None:
             data.set_value(float(value), skip_validation=True)
 
 
-def _controls(m: pyo.ConcreteModel, feeder: Feeder, values: ControlValues, norm: str) -> None:
-    """(2k): positions between their bounds, and a trifle for every step they move."""
+def _controls(m: pyo.ConcreteModel, feeder: Feeder, values: ControlValues) -> None:
+    """(2k): positions between their bounds, and the steps they move."""
     import pyomo.environ as pyo
 
     names = list(values.name)
@@ -123,7 +124,6 @@ def _controls(m: pyo.ConcreteModel, feeder: Feeder, values: ControlValues, norm:
     step = dict(zip(names, values.step, strict=True))
     add_rows(m, "moved_up", {n: m.moved[n] - m.position[n] / step[n] >= 0 for n in names})
     add_rows(m, "moved_down", {n: m.moved[n] + m.position[n] / step[n] >= 0 for n in names})
-    m.move_cost = (1e-10 if norm == "l2" else 1e-7) * sum(m.moved[n] for n in names)
 
 
 def _kcl(m: pyo.ConcreteModel, feeder: Feeder) -> None:
@@ -136,17 +136,32 @@ def _kcl(m: pyo.ConcreteModel, feeder: Feeder) -> None:
 
 
 def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
-    """(2a) by (4), (5) or (6)."""
+    """(2a) by (4), (5) or (6).
+
+    A further stage is the objective `cost_2`, not active; `held` names the block of variables that it keeps
+    near what the first stage found.
+    """
     import pyomo.environ as pyo
 
-    if norm == "l1":
-        cost = sum(w[u] * m.p_curtail[u] for u in w)
-    elif norm == "l2":
-        cost = sum((w[u] * m.p_curtail[u]) ** 2 for u in w)
-    elif norm == "linf":
+    costs: dict[str, Any] = {
+        "l1": sum(w[u] * m.p_curtail[u] for u in w),
+        "l2": sum((w[u] * m.p_curtail[u]) ** 2 for u in w),
+    }
+    first, _, second = norm.partition("_")
+    if first == "linf":
         m.peak = pyo.Var(["r"], bounds=(0, None), initialize=0.0)
         add_rows(m, "peak_above", {u: m.peak["r"] - w[u] * m.p_curtail[u] >= 0 for u in w})
-        cost = m.peak["r"]
-    else:
+        costs["linf"] = m.peak["r"]
+    if first not in costs or second not in ("", "l1", "l2"):
         raise KeyError(f"norm {norm!r} is not in the Pyomo text")
-    m.cost = pyo.Objective(expr=cost + getattr(m, "move_cost", 0.0))
+    m.cost = pyo.Objective(expr=costs[first] + _move_cost(m, first))
+    m.held = {}
+    if second:
+        m.cost_2 = pyo.Objective(expr=costs[second] + _move_cost(m, second))
+        m.cost_2.deactivate()
+        m.held = {"cost_2": "peak"}
+
+
+def _move_cost(m: pyo.ConcreteModel, norm: str) -> Any:
+    """A trifle for every step moved."""
+    return (1e-10 if norm == "l2" else 1e-7) * sum(m.moved.values()) if hasattr(m, "moved") else 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dms import interior
+from dms import interior, stages
 from dms.certificate import (
     BAND_TOLERANCE_PU,
     CURRENT_TOLERANCE,
@@ -27,7 +27,7 @@ from dms.interior import InteriorPoint, IpoptOptions
 from dms.limits import LimitValues
 from dms.limits.values import Found
 from dms.network import Flow, Network
-from dms.norms import degree
+from dms.norms import follow
 from dms.problem import DmsProblem
 from dms.program import Numbers
 from dms.regimes import Regimes
@@ -151,37 +151,19 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
     v = tick.values.held(flow.v, problem.feeder.v_base_v) if flow.converged else None
     numbers = tick.numbers(Regimes(v))
     numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
-    if "peak" in problem.program.variables:
-        peak = float((problem.weights * curtail_kw).max()) / KW_PER_PU
-        numbers.x0[problem.program.variables["peak"].start] = peak
+    follow(problem.program, numbers.x0, problem.weights)
     return numbers
-
-
-def objective_scale(problem: DmsProblem, numbers: Numbers) -> float:
-    """What the objective is multiplied by so that an optimiser's tolerances mean something.
-
-    A curtailment of 1 % of the largest export counts as one: Ipopt's default tolerance leaves the total
-    of an L2 optimum 5-15 % too high on unscaled squares (docs/design.md). One absurd request among
-    ordinary ones does not set the scale.
-    """
-    weighted = problem.weights * numbers.x_hi[problem.program.variables["p_curtail"].span]
-    if not (weighted > 0).any():
-        return 1.0
-    typical = float(np.median(weighted[weighted > 0]))
-    largest = min(float(weighted.max()), 100 * typical)
-    return float((100.0 / max(largest, 1e-9)) ** degree(problem.norm))
 
 
 def optimise(
     tick: Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
 ) -> InteriorPoint:
-    """Ipopt, again and again until every load is in the regime that its voltage asks for."""
+    """Ipopt through every stage of the norm, again until every load is in the regime its voltage asks for."""
     problem = tick.problem
-    scale = objective_scale(problem, numbers)
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
     for done in range(REGIME_ROUNDS):
-        point = interior.solve(problem.program, numbers, objective_scale=scale, warm=warm, options=options)
+        point = stages.solve(interior.solve, problem, numbers, warm=warm, options=options)
         iterations += point.iterations
         if not len(problem.program.columns("given")) or not np.isfinite(point.x).all():
             break

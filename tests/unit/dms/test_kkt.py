@@ -7,7 +7,7 @@ import pytest
 
 from dms import NORMS, DmsProblem, DmsRequest, DmsSolution, IpoptOptions, Limits, compile, solve
 from dms.kkt import KktResiduals, Multipliers, estimate_multipliers, kkt
-from dms.tick import objective_scale
+from dms.stages import objective_scale
 from feeders import Connections, library
 
 

@@ -144,10 +144,12 @@ def test_names_cover_every_variable_and_row_once(zoo: Feeder) -> None:
 def _arrays(program: Program) -> dict[str, np.ndarray]:
     """Every array that makes up the structure."""
     found = {}
-    for part in ("linear", "products", "powers", "cost_products", "numbers"):
-        for f in fields(getattr(program, part)):
-            found[f"{part}.{f.name}"] = getattr(getattr(program, part), f.name)
-    found["cost_linear"] = program.cost_linear
+    parts = {part: getattr(program, part) for part in ("linear", "products", "powers", "numbers")}
+    for k, objective in enumerate(program.objectives):
+        parts[f"cost_{k}"], found[f"cost_{k}.linear"] = objective.products, objective.linear
+    for name, part in parts.items():
+        for f in fields(part):
+            found[f"{name}.{f.name}"] = getattr(part, f.name)
     for name, value in program._maps.items():
         if sp.issparse(value):
             found |= {f"{name}.{part}": getattr(value, part) for part in ("data", "indices", "indptr")}
