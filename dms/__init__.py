@@ -9,6 +9,7 @@ from dms import reference
 from dms.certificate import Certificate, certify
 from dms.controls import Controls
 from dms.devices import UnsupportedError
+from dms.diagnose import Binding, Causes, binding_limits, causes
 from dms.interior import IpoptMissingError, IpoptOptions
 from dms.ladder import solve
 from dms.limits import Limits, LimitValues
@@ -21,6 +22,8 @@ from dms.solution import DmsSolution, Moves, Preexisting, Status, UncertifiedErr
 
 __all__ = [
     "NORMS",
+    "Binding",
+    "Causes",
     "Certificate",
     "Controls",
     "DmsProblem",
@@ -40,6 +43,8 @@ __all__ = [
     "UngroundedError",
     "Units",
     "UnsupportedError",
+    "binding_limits",
+    "causes",
     "certify",
     "certify_optimal",
     "compile",
