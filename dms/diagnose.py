@@ -43,7 +43,7 @@ class Binding:
     multiplier        (n,)  objective (MW, MW^2 for l2) per unit of the programme's row, >= 0
     kw_per_unit       (n,)  total curtailment saved per `per` of relaxed limit; NaN where undetermined
     peak_kw_per_unit  (n,)  the same of the largest curtailment
-    group             (n,) int  the same number where all homes are asked the same (both ends, parallel cables)
+    group             (n,) int  one number for limits that ask the same of all homes (parallel cables)
     per_kw            (n, n_units)  change of the value per kW more export of a home, in `unit`
     """
 
