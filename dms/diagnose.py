@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dms.interior import InteriorPoint
-from dms.limit_rows import LimitRows, limit_rows
+from dms.limit_rows import LimitRows
 from dms.problem import DmsProblem
 from dms.program import Numbers
 from dms.regimes import Regimes
@@ -89,7 +89,7 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     """
     numbers = _numbers(problem, request, solution)
     x = _state(problem, numbers, solution)
-    every = limit_rows(problem, solution, x)
+    every = LimitRows.of(problem.program, solution.state, solution.nominal)
     optimum = solution.point if solution.point is not None and solution.point.converged else None
     active: Active | None = None
     binding = np.abs(every.over) <= every.tolerance
@@ -171,6 +171,9 @@ def marginal_cost(problem: DmsProblem, point: InteriorPoint) -> Array:
 
 
 def _numbers(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> Numbers:
+    """Bounds that the solution was found under."""
+    if solution.point is not None and solution.point.numbers is not None:
+        return solution.point.numbers
     position = solution.position if len(problem.controls) else None
     regimes = Regimes(solution.state.flow.v)
     return problem.at(request, solution.values, regimes, base=position, position=position)
