@@ -25,11 +25,12 @@ from anoca.errors import InputError
 from anoca.studies.bench import Plan, Progress, chosen
 from anoca.studies.benching import dms_cases
 from anoca.studies.benching.agreement import Point, gap, held
-from anoca.studies.benching.dms_cases import DmsCase, MissingCircuitError
+from anoca.studies.benching.circuits import MissingCircuitError
+from anoca.studies.benching.dms_cases import DmsCase
 from anoca.studies.benching.memory import peak_mb
-from anoca.studies.benching.methods import PLAIN, REFERENCE, Answer, Method, methods
+from anoca.studies.benching.methods import PLAIN, PLAIN_NORMS, REFERENCE, Answer, Method, methods
 from anoca.studies.benching.timing import Rounds, Work, interleaved, median, ratio, require_one_thread
-from dms import NORMS, DmsProblem, DmsRequest, DmsSolution
+from dms import NORMS, DmsProblem, DmsRequest, DmsSolution, certify_optimal
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ MOVED = 1.03
 QUICK_CASES = ("case1",)
 PLAIN_UP_TO = 10_000
 """Nodes up to which the plain route is timed; beyond, its model alone takes minutes to build."""
+KKT_UP_TO = 10_000
+"""Nodes up to which KKT residuals are tested beside the times."""
 MOST_HALVINGS = 12
 
 
@@ -98,7 +101,7 @@ class _Row:
 
     def __init__(self, tick: DmsCase, norm: str, table: dict[str, Method], plan: Plan) -> None:
         self.tick, self.norm, self.plan = tick, norm, plan
-        small = tick.feeder.n_nodes <= PLAIN_UP_TO
+        small = tick.feeder.n_nodes <= PLAIN_UP_TO and norm in PLAIN_NORMS
         self.table = {name: m for name, m in table.items() if name != PLAIN or small}
         self.cold: dict[str, Rounds[Timed]] = {}
 
@@ -148,11 +151,7 @@ class _Row:
         return 0.0
 
     def _table(self, start: str, rounds: dict[str, Rounds[Timed]]) -> list[dict[str, Any]]:
-        points = {
-            name: Point.of(r.outcome.problem, r.outcome.request, r.outcome.answer.unit_curtail_kw)
-            for name, r in rounds.items()
-            if r.outcome
-        }
+        points = {name: _point(r.outcome) for name, r in rounds.items() if r.outcome}
         first = REFERENCE if REFERENCE in points else next(iter(points))
         return [
             self._record(start, name, rounds[name], points[name])
@@ -195,7 +194,7 @@ class _Row:
             "status": answer.status,
             "rung": answer.rung,
             "certified": answer.certificate.safe,
-            "kkt": kkt(answer.solution),
+            "kkt": _kkt(mine.outcome),
             "worst_v_pu": answer.certificate.worst_v_pu,
             "worst_i": answer.certificate.worst_i,
             "over_v_pu": point.over_v,
@@ -210,10 +209,18 @@ class _Row:
         }
 
 
-def kkt(solution: DmsSolution | None) -> float:
-    """KKT residual of a solution that carries an `optimal` certificate, else NaN."""
-    optimal = getattr(solution, "optimal", None)
-    return float(getattr(optimal, "kkt_residual", np.nan))
+def _point(timed: Timed) -> Point:
+    solution = timed.answer.solution
+    values = solution.values if solution else None
+    return Point.of(timed.problem, timed.request, timed.answer.unit_curtail_kw, values)
+
+
+def _kkt(timed: Timed) -> float:
+    """KKT residual by `dms.certify_optimal`; NaN for the plain route, which has no multipliers of ours."""
+    solution = timed.answer.solution
+    if solution is None or timed.problem.feeder.n_nodes > KKT_UP_TO:
+        return float("nan")
+    return certify_optimal(timed.problem, timed.request, solution).kkt_residual
 
 
 def _plain_seconds(timed: Timed) -> tuple[float, float]:

@@ -6,33 +6,24 @@ keeps every limit, so that nothing is widened.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 
 from anoca.config import Scenario
 from anoca.placement import load_feeder, place
+from anoca.studies.benching.circuits import read_copy
 from anoca.studies.benching.synthetic_case import SIZES, synthetic_case
 from anoca.studies.reproduce import case1_scenario, case2_scenario
 from dms import DmsProblem, DmsRequest, Limits, compile
 from feeders import Connections, Feeder, Loads
-from feeders.readers.opendss import read
 from feeders.table import Array
 
-FEEDERS_VARIABLE = "ANOCA_TEST_FEEDERS"
 LARGEST_OF_MEDIAN = 20.0
 """No unit asks for more than this many times the median one: none is absurd behind a service drop."""
 SPREAD = (0.5, 1.5)
-
-
-class MissingCircuitError(FileNotFoundError):
-    """The files of a public circuit are not where they are looked for; the message says where that is."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +107,6 @@ def names() -> list[str]:
     return list(_LOADERS)
 
 
-def corpus() -> Path:
-    """Folder of the public circuits: `ANOCA_TEST_FEEDERS`, or `../shared/feeders` beside the project."""
-    beside = Path(__file__).resolve().parents[3].parent / "shared" / "feeders"
-    return Path(os.environ.get(FEEDERS_VARIABLE, beside))
-
-
 def _from_scenario(name: str, label: str, scenario: Scenario) -> DmsCase:
     placement = place(scenario, load_feeder(scenario.feeder))
     at = placement.at_connections
@@ -163,24 +148,6 @@ def _circuit(name: str) -> list[DmsCase]:
     )
     placed = feeder.with_tables(units)
     return [DmsCase(name, "", placed, circuit.limits, asked, np.zeros(len(rows)), circuit.describe())]
-
-
-def read_copy(master: str) -> Feeder:
-    """A public circuit, read from a copy of its folder: the engine writes beside what it reads.
-
-    Raises  MissingCircuitError  its files are not there
-    """
-    folder, file = master.split("/")
-    if not (corpus() / folder / file).is_file():
-        raise MissingCircuitError(
-            f"no circuit {master} in {corpus()}; set {FEEDERS_VARIABLE} to the folder that has it"
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / folder
-        shutil.copytree(corpus() / folder, target, copy_function=shutil.copyfile)
-        for inside in [target, *(p for p in target.rglob("*") if p.is_dir())]:
-            inside.chmod(0o755)
-        return read(target / file).feeder
 
 
 def _synthetic(n_nodes: int) -> list[DmsCase]:

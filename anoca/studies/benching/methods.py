@@ -18,6 +18,8 @@ from feeders.table import Array
 
 REFERENCE = "ipopt"
 PLAIN = "plain_pyomo"
+PLAIN_NORMS = ("l1", "l2", "linf")
+"""Norms with one objective; the others would be several models in turn."""
 WITH_MODULE = {"auto": "dms.reduced", "reduced": "dms.reduced", "barrier": "dms.barrier"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,13 @@ def ratio(mine: Rounds[T], reference: Rounds[T]) -> float:
     """Median of the quotients of the rounds that both took part in; NaN where there is none."""
     both = mine.seconds.keys() & reference.seconds.keys()
     return median(mine.seconds[k] / reference.seconds[k] for k in sorted(both) if reference.seconds[k] > 0)
+
+
+def on_one_thread() -> None:
+    """For a script: start it again with one thread where that is not set; libraries read it as they load."""
+    if any(os.environ.get(name) != "1" for name in THREAD_VARIABLES):
+        one = dict.fromkeys(THREAD_VARIABLES, "1")
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **one})
 
 
 def require_one_thread() -> None:

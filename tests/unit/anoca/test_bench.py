@@ -1,21 +1,26 @@
 """Rounds, medians, ratios, agreement: the arithmetic of a benchmark, without a solver."""
 
+import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import dms
 from anoca.errors import InputError
 from anoca.studies import bench
 from anoca.studies.bench.dms import _means
 from anoca.studies.benching import dms_cases
-from anoca.studies.benching.agreement import Point, agrees, gap
+from anoca.studies.benching.agreement import Point, agrees, gap, held
+from anoca.studies.benching.circuits import MissingCircuitError
+from anoca.studies.benching.seeded import seeded_case
 from anoca.studies.benching.synthetic_case import synthetic_case
 from anoca.studies.benching.tables import Keeper, readable
 from anoca.studies.benching.timing import Rounds, Work, interleaved, median, ratio, require_one_thread
-from feeders import Connections
+from feeders import Connections, Lines
 
 
 class Clock:
@@ -97,12 +102,10 @@ def test_more_than_one_thread_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
     assert os.environ.get("OMP_NUM_THREADS") == value
 
 
-def point(
-    cut: list[float], over_v: float = -1.0, over_i: float = 0.0, weights: list[float] | None = None
-) -> Point:
+def point(cut: list[float], *, kept: bool = True, weights: list[float] | None = None) -> Point:
     curtail = np.array(cut)
     w = np.ones(len(curtail)) if weights is None else np.array(weights)
-    return Point(curtail, w, 0.0, over_v, over_i, binding=0, converged=True)
+    return Point(curtail, w, 0.0, over_v=-1.0, over_i=0.0, binding=0, kept=kept)
 
 
 def test_optima_are_compared_by_what_their_norm_makes_small() -> None:
@@ -114,19 +117,32 @@ def test_optima_are_compared_by_what_their_norm_makes_small() -> None:
 
 
 def test_a_point_outside_its_limits_is_not_compared() -> None:
-    good = point([1.0])
-    for bad in (point([1.0], over_v=1.1e-8), point([1.0], over_i=1.1e-7)):
-        assert not bad.comparable
-        assert np.isnan(gap(bad, good, "l2"))
-        assert np.isnan(gap(good, bad, "l2"))
-    assert point([1.0], over_v=1e-8, over_i=1e-7).comparable
+    good, bad = point([1.0]), point([1.0], kept=False)
+    assert np.isnan(gap(bad, good, "l2"))
+    assert np.isnan(gap(good, bad, "l2"))
+    assert gap(good, good, "l2") == 0.0
+
+
+def test_a_point_is_held_against_its_limits_in_the_power_flow() -> None:
+    """1e-9 more export than an optimum allows may be compared with it, 1e-5 more may not."""
+    tick = dms_cases.cases("case1")[0]
+    problem = tick.compile("l2")
+    request = tick.request(problem)
+    best = dms.solve(problem, request).point
+    cut = best.x[problem.program.variables["p_curtail"].span] * 1e3
+    found = [Point.of(problem, request, cut * (1 - less)) for less in (0.0, 1e-9, 1e-5)]
+    assert [p.comparable for p in found] == [True, True, False]
+    assert [p.binding for p in found] == [2, 2, 2]
+    assert found[2].over_v == pytest.approx(0.0, abs=1e-5)
+    assert found[0].objective == pytest.approx(float((cut / 1e3) @ (cut / 1e3)))
 
 
 def test_agreement_has_the_tolerance_of_the_norm_and_never_nan() -> None:
     assert agrees(4e-3, "l1")
     assert not agrees(4e-3, "l2")
     assert agrees(-9e-6, "linf")
-    assert not agrees(2e-5, "linf_l1")
+    assert not agrees(2e-5, "linf")
+    assert agrees(4e-3, "linf_l1")
     assert not agrees(float("nan"), "l1")
 
 
@@ -164,7 +180,7 @@ def test_a_missing_circuit_says_where_it_was_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ANOCA_TEST_FEEDERS", str(tmp_path))
-    with pytest.raises(dms_cases.MissingCircuitError, match=f"no circuit 123Bus.* in {tmp_path}"):
+    with pytest.raises(MissingCircuitError, match=f"no circuit 123Bus.* in {tmp_path}"):
         dms_cases.cases("ieee123")
 
 
@@ -188,3 +204,48 @@ def test_tables_are_kept_and_the_ratio_says_to_what(tmp_path: Path) -> None:
     assert len(pd.read_parquet(keeper.folder / "rows.parquet")) == 2
     assert {p.name for p in keeper.folder.iterdir()} == {"rows.parquet", "rows.csv", "versions.csv"}
     assert list(readable(frame)) == ["case", "ratio to ipopt"]
+
+
+def test_seeded_cases_are_drawn_from_their_seed_alone_and_are_hard(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("ANOCA_TEST_FEEDERS", str(tmp_path))  # no public circuit among them
+    first, again = seeded_case(7), seeded_case(7)
+    assert np.array_equal(first.p_export_kw, again.p_export_kw)
+    assert first.limits == again.limits
+    assert np.array_equal(first.feeder[Lines].i_max_a, again.feeder[Lines].i_max_a, equal_nan=True)
+    traits = pd.DataFrame([seeded_case(k).traits for k in range(40)])
+    assert traits["meshed"].mean() >= 0.2
+    assert traits["parts"].mean() >= 0.3
+    assert traits["kind"].eq("hard").mean() >= 0.6
+    assert traits["kind"].eq("broken, strict").mean() >= 0.05
+    assert traits["n"].between(20, 1200).all()
+
+
+def test_a_feasible_seeded_case_keeps_its_limits_at_zero_export() -> None:
+    for seed in range(3):
+        case = seeded_case(seed, feasible=True)
+        problem = case.problem("l1")
+        request = case.request(problem)
+        most = request.units.unit_export_kw(request.p_export_kw)
+        assert held(problem, request, most).within(0.0, 0.0)
+
+
+def test_what_is_in_the_file_is_not_done_again(tmp_path: Path) -> None:
+    resumable = module("benchmarks/resumable.py")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"key": "-1", "rows": [{"x": 7}]}\n')
+    found = resumable.run_all(["-1", "-2", "-3"], absolute, rows, jobs=1)
+    assert found == [{"x": 7}, {"x": 2}, {"x": 3}]
+    assert len(rows.read_text().splitlines()) == 3
+    assert resumable.run_all(["-3"], absolute, rows, jobs=1) == [{"x": 3}]
+
+
+def absolute(key: str) -> list[dict[str, int]]:
+    return [{"x": abs(int(key))}]
+
+
+def module(path: str) -> Any:
+    """A script of the project's, by its path from the root."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[3] / path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
