@@ -216,7 +216,8 @@ class Recorder:
     def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
         base = problem.feeder.v_base_v[1:]
         before = run(problem.network, request)
-        limited = np.isin(np.arange(1, len(base) + 1), solution.values.node)
+        bands = [f.place.ravel() for f in solution.values.families if f.rows in ("v_band", "v_ll_band")]
+        limited = np.isin(np.arange(1, len(base) + 1), np.concatenate(bands))
         self._frames["nodes"].append(
             columns_of(
                 "nodes",

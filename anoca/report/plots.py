@@ -46,11 +46,14 @@ def voltage_profile(results: Results) -> Figure:
     x = np.arange(len(nodes))
     axes.plot(x, nodes["v_oes_pu"], ".", ms=2.5, color=BEFORE, label="requests, nothing curtailed")
     axes.plot(x, nodes["v_aes_pu"], ".", ms=2.5, color=AFTER, label="adjusted set-points")
-    for key in ("v_min_pu", "v_max_pu"):
-        axes.axhline(limits[key], color="0.4", lw=0.8, ls="--")
-    spread = nodes[["v_oes_pu", "v_aes_pu"]]
-    low, high = spread.min().min(), spread.max().max()
-    axes.set_ylim(min(low, limits["v_max_pu"]) - 0.005, max(high, limits["v_max_pu"]) + 0.005)
+    spread = nodes[["v_oes_pu", "v_aes_pu"]].to_numpy()
+    shown = [*spread[np.isfinite(spread)].tolist()]
+    if limits["band"] != "relative":
+        for key in ("v_min_pu", "v_max_pu"):
+            axes.axhline(limits[key], color="0.4", lw=0.8, ls="--")
+        shown.append(limits["v_max_pu"])
+    if shown:
+        axes.set_ylim(min(shown) - 0.005, max(shown) + 0.005)
     axes.set_ylabel("|v|, pu")
     axes.set_title(f"{_name(results)}: voltages before and after{_at(results, worst)}")
     axes.legend(markerscale=4, frameon=False)

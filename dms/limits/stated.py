@@ -121,7 +121,8 @@ class Limits:
         absolute = f"{self.v_min_pu:g}-{self.v_max_pu:g} pu"
         relative = f"-{self.v_fall_pu:g}/+{self.v_rise_pu:g} pu of zero export"
         band = {"absolute": absolute, "relative": relative, "both": f"{absolute} and {relative}"}
-        own = f", {len(self.buses)} buses apart" if self.buses else ""
+        own = f", own or none at {len(self.buses)} {'bus' if len(self.buses) == 1 else 'buses'}"
+        own = own if self.buses else ""
         parts = [f"{symbol[self.band_across]} {band[self.band]}{where}{own}"]
         parts += [f"|V2|/|V1| up to {self.unbalance_max:g}"] if self.unbalance else []
         if self.negative_sequence_max_pu is not None:
@@ -136,7 +137,8 @@ class Limits:
             for what, factor in (("lines", self.line_scale), ("transformers", self.transformer_scale))
             if factor != 1
         ]
-        more += [f"{len(self.elements)} elements apart"] if self.elements else []
+        count = len(self.elements)
+        more += [f"own or none at {count} element{'s' * (count > 1)}"] if count else []
         further = f" ({', '.join(more)})" if more else ""
         return f"ratings x {self.i_scale:g}{further} at both ends"
 

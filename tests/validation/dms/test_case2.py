@@ -149,6 +149,34 @@ def test_expanded_and_merged_networks_have_the_same_optimum(number: int, norm: s
     assert other == pytest.approx(one, rel=1e-4)
 
 
+UNBALANCE = [
+    pytest.param(number, norm, marks=() if (number, norm) == (1, "linf") else pytest.mark.slow)
+    for number, norm in OPTIMA
+]
+
+
+@pytest.mark.parametrize(("number", "norm"), UNBALANCE)
+def test_unbalance_of_two_percent_is_kept_where_zero_export_does_not_break_it(number: int, norm: str) -> None:
+    """The network stands at 2.16 % with every prosumer at zero export: widened to just that, bus by bus."""
+    scenario = case2_scenario(number, norm, "merged").with_overrides({"limits.unbalance": True})
+    placement = place(scenario, load_feeder(scenario.feeder))
+    problem = build_problem(scenario, placement)
+    request = problem.request(placement.p_request_kw, q_kvar=placement.q_kvar(net=True))
+    solution = solve(problem, request).raise_for_status()
+    assert (solution.status, solution.certificate.safe) == (Status.CURTAILED, "relaxed")
+    assert {p.kind for p in solution.preexisting} == {"unbalance"}
+    assert max(p.value for p in solution.preexisting) == pytest.approx(0.02156, abs=1e-5)
+    found = {p.element: p.value for p in solution.preexisting}
+    network, a = Network(problem.feeder), np.exp(2j * np.pi / 3)
+    flow = run(network, request, solution.p_curtail_kw)
+    family = problem.values["unbalance"]
+    assert len(family) == 240
+    phases = flow.v[family.place]
+    factor = np.abs(phases @ [1, a**2, a]) / np.abs(phases @ [1, a, a**2])
+    most = np.array([found.get(bus, 0.02) for bus in family.label])
+    assert (factor - most).max() == pytest.approx(0.0, abs=1e-7)
+
+
 # How export enters decides whether limits bind -----------------------------------------------------
 
 OVERLOADED_CABLES = {1: 10, 2: 0, 3: 10, 4: 16}
