@@ -20,7 +20,7 @@ from dms.program import Numbers
 from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
-from dms.sensitivity import Active, Reduced, active_set, own_rows, worth
+from dms.sensitivity import Active, Reduced, active_set, network_rows, own_rows, worth
 from dms.solution import COUNT_KW, DmsSolution
 from feeders.table import Array
 
@@ -94,15 +94,17 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     active: Active | None = None
     binding = np.abs(every.over) <= every.tolerance
     multiplier = np.full(len(every), np.nan if solution.total_curtailed_kw > 0 else 0.0)
+    decides = np.zeros(len(every), dtype=bool)
     if optimum is not None:
         active = active_set(problem.program, numbers, optimum)
         multiplier = np.maximum(every.sign * optimum.row_multipliers[every.row], 0.0)
         binding |= active.rows[every.row] & (multiplier > 0)
+        decides = every.sign * _on_what_is_held(problem, optimum)[every.row] > 0
     violated = every.over > every.tolerance
     broken = {(p.kind, p.element) for p in solution.preexisting}
     names = zip(every.kind, every.element, strict=True)
     before = np.fromiter(((k, str(e)) in broken for k, e in names), bool, len(every))
-    listed = np.flatnonzero(binding | violated | before)
+    listed = np.flatnonzero(binding | violated | before | decides)
     blank = np.full(len(listed), np.nan if optimum is None and solution.total_curtailed_kw > 0 else 0.0)
     found = Binding(
         every.take(listed),
@@ -215,15 +217,39 @@ def _with_effects(problem: DmsProblem, found: Binding, reduced: Reduced) -> Bind
 def _with_worth(
     problem: DmsProblem, found: Binding, reduced: Reduced, point: InteriorPoint, active: Active
 ) -> Binding:
-    """Curtailment saved per unit of relaxed limit: -d(sum P_C) / d(limit) of an upper limit, + of a lower."""
-    rows, curtail = found.rows, problem.program.variables["p_curtail"].span
-    which = np.flatnonzero(active.rows[rows.row] & (found.multiplier > 0))
-    saved = {"kw_per_unit": np.zeros(len(rows)), "peak_kw_per_unit": np.zeros(len(rows))}
+    """Curtailment saved per unit of relaxed limit: -d(sum P_C) / d(limit) of an upper limit, + of a lower.
+
+    Where a stage holds the peak r of the one before, a limit also acts by the r that it allowed there.
+    """
+    rows, program = found.rows, problem.program
+    curtail, units = program.variables["p_curtail"].span, _of_units(problem)
     total, peak = np.zeros((2, len(reduced.controls)))
-    total[_of_units(problem)] = 1.0
-    peak[_of_units(problem)[np.argmax(problem.weights * point.x[curtail])]] = 1.0
-    in_kw = -KW_PER_PU * (rows.sign * rows.slope * rows.step)[which]
-    for values, figure in zip(saved.values(), (total, peak), strict=True):
-        if len(which):
-            values[which] = in_kw * worth(reduced, point, active, rows.row[which], figure)
-    return replace(found, kw_per_unit=saved["kw_per_unit"], peak_kw_per_unit=saved["peak_kw_per_unit"])
+    total[units] = 1.0
+    peak[units[np.argmax(problem.weights * point.x[curtail])]] = 1.0
+    hold = program.objectives[program.stage].hold
+    pinned = np.zeros(0, dtype=int)
+    if hold is not None:
+        column = program.variables[hold].index
+        pinned = np.searchsorted(reduced.controls, column[~active.free[column]])
+    on_held = _on_what_is_held(problem, point)
+    in_kw = -KW_PER_PU * rows.sign * rows.slope * rows.step
+    saved = []
+    for figure in (total, peak):
+        of_rows, of_held = worth(reduced, point, active, figure, pinned)
+        saved.append(in_kw * (of_rows - of_held.sum() * (1 + problem.peak_tol) * on_held)[rows.row])
+    unmoved = ~(active.rows[rows.row] & (found.multiplier > 0)) & (on_held[rows.row] == 0)
+    total_kw, peak_kw = (np.where(unmoved, 0.0, values) for values in saved)
+    return replace(found, kw_per_unit=total_kw, peak_kw_per_unit=peak_kw)
+
+
+def _on_what_is_held(problem: DmsProblem, point: InteriorPoint) -> Array:
+    """Multipliers (m,) of the stage before, whose least value this stage holds; zero without one."""
+    found = np.zeros(problem.program.m)
+    if point.earlier and point.earlier[-1].numbers is not None:
+        before = point.earlier[-1]
+        program = problem.program.for_stage(problem.program.stages - 2)
+        active = active_set(program, before.numbers, before)
+        network = network_rows(program)
+        network = network[active.rows[network]]
+        found[network] = before.row_multipliers[network]
+    return found

@@ -126,14 +126,18 @@ class Reduced:
         return np.asarray(self._factor.solve(right, trans="T"))  # type: ignore[call-overload]
 
 
-def worth(reduced: Reduced, point: InteriorPoint, active: Active, rows: Array, figure: Array) -> Array:
-    """d(figure.u) / d(bound) at the optimum, for the bound of each of some active rows, (len(rows),).
+def worth(
+    reduced: Reduced, point: InteriorPoint, active: Active, figure: Array, pinned: Array
+) -> tuple[Array, Array]:
+    """d(figure.u) / d(bound) at the optimum, for the bounds of active rows and of pinned controls.
 
     figure  (n_controls,)  weights of the controls in what is asked for, such as 1 for every curtailment
+    pinned  (n_pinned,) int, controls that stand at a bound, among `reduced.controls`
+    Returns (m,), zero where a row is not active, and (n_pinned,)
 
     How an optimum moves with a bound is the derivative of its KKT conditions on the active set, reduced to
     the free controls: B = Z' H Z, A the active limits. Its matrix is symmetric, so that one solve with
-    the figure on the right gives the answer mu for all rows at once:
+    the figure on the right gives the answer mu for all bounds at once:
 
         [ B  A' ] [ y  ]   [ figure ]
         [ A  0  ] [ mu ] = [ 0      ]
@@ -144,13 +148,16 @@ def worth(reduced: Reduced, point: InteriorPoint, active: Active, rows: Array, f
     """
     program, controls = reduced.program, reduced.controls
     free, limits = active.free[controls], program.row_indices("limit")
+    free[pinned] = True
     at = limits[active.rows[limits]]
     lagrangian = _lagrangian(program, point)
     bend = lagrangian.diagonal()[controls][free]
     counted = figure[free] != 0
     curved = bool(counted.any() and (bend[counted] > 0).all())
     scale = 1 / np.sqrt(np.where(bend > 0, bend, 1.0)) if curved else np.ones(len(bend))
-    held = _Held(reduced.gradient(at)[:, free] * scale)
+    pins = np.zeros((len(pinned), len(controls)))
+    pins[np.arange(len(pinned)), pinned] = 1.0
+    held = _Held(np.vstack([reduced.gradient(at), pins])[:, free] * scale)
     goal = figure[free] * scale
     rest = held.along(goal)
     if curved:
@@ -166,7 +173,9 @@ def worth(reduced: Reduced, point: InteriorPoint, active: Active, rows: Array, f
         goal = np.full(n, np.nan) if failed else goal - bent(held.along(y))
     elif np.linalg.norm(rest) > UNDETERMINED * np.linalg.norm(goal):
         goal = np.full(len(goal), np.nan)
-    return held.multipliers(goal)[np.searchsorted(at, rows)]
+    mu, of_rows = held.multipliers(goal), np.zeros(program.m)
+    of_rows[at] = mu[: len(at)]
+    return of_rows, mu[len(at) :]
 
 
 class _Held:

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, Limits, compile, solve
+from dms import NORMS, DmsProblem, DmsRequest, DmsSolution, IpoptOptions, Limits, compile, solve
 from dms.certificate import measure, run
 from dms.diagnose import Binding, binding_limits, causes, marginal_causes, marginal_cost
 from dms.sensitivity import active_set
@@ -38,7 +38,7 @@ def _exports(feeder: Feeder) -> Array:
     return rng.uniform(20.0, 60.0, len(problem.units.of_connection))
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_what_an_ampere_is_worth_is_what_solving_again_with_one_more_saves(street, norm) -> None:
     def solved(i_max_a: float):
         feeder = street(z_ohm=(0.05 + 0.02j,) * 2, i_max_a=(i_max_a, 300.0), homes=((1,), (2,)))
@@ -56,7 +56,7 @@ def test_what_an_ampere_is_worth_is_what_solving_again_with_one_more_saves(stree
         assert found.peak_kw_per_unit.sum() == pytest.approx(peak, rel=1e-3)
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_what_a_voltage_limit_is_worth(village, norm) -> None:
     """All limits that bind are raised at once; the sum of what each is worth is what that saves."""
     p_kw, step = _exports(village), 1e-5
@@ -69,7 +69,7 @@ def test_what_a_voltage_limit_is_worth(village, norm) -> None:
     assert found.kw_per_unit.sum() == pytest.approx(saved, rel=1e-2)
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", NORMS)
 def test_causes_of_a_home_between_its_bounds_sum_to_what_curtailing_it_costs(village, norm) -> None:
     problem, request, solution = _solved(village, norm, Limits(v_max_pu=1.05), _exports(village))
     found = binding_limits(problem, request, solution)
