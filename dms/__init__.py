@@ -10,6 +10,7 @@ from dms.certificate import Certificate, certify
 from dms.controls import Controls
 from dms.devices import UnsupportedError
 from dms.diagnose import Binding, Causes, binding_limits, causes
+from dms.infeasible import Blocked, Infeasibility, Slack, explain_infeasible
 from dms.interior import IpoptMissingError, IpoptOptions
 from dms.ladder import solve
 from dms.limits import Limits, LimitValues
@@ -23,6 +24,7 @@ from dms.solution import DmsSolution, Moves, Preexisting, Status, UncertifiedErr
 __all__ = [
     "NORMS",
     "Binding",
+    "Blocked",
     "Causes",
     "Certificate",
     "Controls",
@@ -30,6 +32,7 @@ __all__ = [
     "DmsRequest",
     "DmsSolution",
     "Flow",
+    "Infeasibility",
     "IpoptMissingError",
     "IpoptOptions",
     "LimitValues",
@@ -38,6 +41,7 @@ __all__ = [
     "Network",
     "OptimalityCertificate",
     "Preexisting",
+    "Slack",
     "Status",
     "UncertifiedError",
     "UngroundedError",
@@ -48,6 +52,7 @@ __all__ = [
     "certify",
     "certify_optimal",
     "compile",
+    "explain_infeasible",
     "reference",
     "solve",
 ]

@@ -245,8 +245,8 @@ def _with_worth(
 def _on_what_is_held(problem: DmsProblem, point: InteriorPoint) -> Array:
     """Multipliers (m,) of the stage before, whose least value this stage holds; zero without one."""
     found = np.zeros(problem.program.m)
-    if point.earlier and point.earlier[-1].numbers is not None:
-        before = point.earlier[-1]
+    before = point.earlier[-1] if point.earlier else None
+    if before is not None and before.numbers is not None:
         program = problem.program.for_stage(problem.program.stages - 2)
         active = active_set(program, before.numbers, before)
         network = network_rows(program)
