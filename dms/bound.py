@@ -1,8 +1,8 @@
 """A proven lower bound of a tick's objective, where one can be had: how far from the *global* optimum?
 
 The problem is not convex, and where reverse power binds the usual relaxations (SDP, second-order cone)
-are loose: they burn the surplus in losses that do not exist. This bound uses what relaxations throw away, that
-every feasible state obeys the same power laws.
+are loose: they burn the surplus in losses that do not exist. This bound uses what they throw away: every
+feasible state obeys the same power laws.
 
 Let x* be the point found, f* its objective, and compare it with any feasible x = x* + delta of no larger
 objective. With multipliers lambda of the limits (of the right sign, otherwise dropped) and those of all
@@ -25,9 +25,10 @@ with Z the impedance matrix between devices. Where the spectral radius of K = D 
 (a) is then at least -1/2 |du|' M |du| with M = 2 E' |W_neg| E, and (a) is minimised over du alone: bounds,
 rows that hold controls only (the peak of Linf), and f(x) <= f*.
 
-Floors: the voltage band in force where a device stands between a limited node and earth. Elsewhere (delta
-devices, nodes without a band) `ASSUMED_FLOOR` of the voltage found is *assumed*; the number of such devices is
-reported, and the bound holds among states that keep it. Arithmetic is double precision, not interval.
+Floors: the band in force of the voltage across a device, if it has one. Elsewhere (a delta device where only
+voltages to earth are limited, nodes without a band) `ASSUMED_FLOOR` of the voltage found is *assumed*; the
+number of such devices is reported, and the bound holds among states that keep it. Arithmetic is double
+precision, not interval.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 from scipy.sparse.linalg import splu
 
-from dms.kkt import Elimination, Multipliers
+from dms.kkt import BANDS, Elimination, Multipliers
 from dms.program import Numbers, Program
 from feeders.table import Array
 
@@ -94,7 +95,7 @@ def _lower_bound(
     lagrangian = Lagrangian.at(program, numbers, x, multipliers)
     domain = Domain.of(program, numbers, x, lagrangian, objective)
     response = Response.of(program, x, devices)
-    steps, radius, assumed = _steps(program, numbers, x, devices, response, domain)
+    steps, radius, assumed = farthest_currents(program, numbers, x, devices, response, domain)
     rows_hessian = _symmetric(program, program.hessian(x, lagrangian.multipliers, 0.0))
     weight = 2 * steps.T @ response.negative_part(rows_hessian) @ steps
     value = objective - _loss(weight, lagrangian, domain, program.objective(x), objective)
@@ -104,7 +105,7 @@ def _lower_bound(
 
 @dataclass(frozen=True)
 class Devices:
-    """What draws or feeds in: columns of i_re and i_im, power rows p and q, (k,) each; u = (u_re + j u_im) x."""
+    """What draws or feeds in: columns of i_re, i_im and rows of p, q, (k,) each; voltage u x, u (k, n)."""
 
     re: Array
     im: Array
@@ -333,7 +334,7 @@ class Response:
         return negative if negative.sum() < entries.sum() else entries
 
 
-def _steps(
+def farthest_currents(
     program: Program, numbers: Numbers, x: Array, devices: Devices, response: Response, domain: Domain
 ) -> tuple[Array, float, int]:
     """E of (c), (devices, controls); the spectral radius of K; devices whose floor is assumed.
@@ -366,18 +367,41 @@ def _radius(floor: Array, i: Array, z: Array) -> float:
 
 def _floors(program: Program, numbers: Numbers, devices: Devices, size: Array) -> tuple[Array, int]:
     """Lowest |u| of every device, and the number of those assumed."""
-    v_min = np.zeros(program.n)
-    if "v_band" in program.rows:
-        band, v_re = program.rows["v_band"], program.variables["v_re"]
-        column = {label: k for k, label in zip(v_re.index, v_re.label, strict=True)}
-        at = [column[label] for label in band.label]
-        v_min[at] = np.sqrt(np.maximum(numbers.row_lo[band.span], 0.0))
-    voltage = devices.u.real.tocsr()
-    voltage.eliminate_zeros()
-    to_earth = np.diff(voltage.indptr) == 1
-    known = np.abs(voltage) @ v_min
-    implied = to_earth & (known > 0)
-    return np.where(implied, known, ASSUMED_FLOOR * size), int((~implied).sum())
+    lowest = _banded(program, numbers)
+    floor, assumed = ASSUMED_FLOOR * size, 0
+    across = devices.u.real.tocsr()
+    across.eliminate_zeros()
+    for k in range(len(floor)):
+        entries = slice(across.indptr[k], across.indptr[k + 1])
+        columns, coef = across.indices[entries], across.data[entries]
+        order = np.argsort(columns)
+        base, low = lowest.get(tuple(columns[order].tolist()), (np.ones(len(columns)), 0.0))
+        ratio = np.abs(coef[order]) / base
+        differs = len(coef) == 2 and coef[0] * coef[1] > 0  # a sum, where the band is of a difference
+        if low > 0 and not differs and np.ptp(ratio) <= STRUCTURE_RTOL * ratio[0]:
+            floor[k] = ratio[0] * low
+        else:
+            assumed += 1
+    return floor, assumed
+
+
+def _banded(program: Program, numbers: Numbers) -> dict[tuple[int, ...], tuple[Array, float]]:
+    """Columns of v_re in a band's row -> their coefficients in the voltage, and its lower limit."""
+    found: dict[tuple[int, ...], tuple[Array, float]] = {}
+    q, v_re = program.products, program.variables["v_re"]
+    for name in BANDS:
+        if name not in program.rows:
+            continue
+        band = program.rows[name]
+        mine = (q.row >= band.start) & (q.row < band.stop) & (q.i == q.j)
+        mine &= (q.i >= v_re.start) & (q.i < v_re.stop)
+        order = np.lexsort((q.i[mine], q.row[mine]))
+        row, column, coef = (part[mine][order] for part in (q.row, q.i, q.coef))
+        first = np.flatnonzero(np.diff(row, prepend=-1))
+        for r, c, w in zip(row[first], np.split(column, first[1:]), np.split(coef, first[1:]), strict=True):
+            low = float(np.sqrt(np.maximum(numbers.row_lo[r], 0.0)))
+            found[tuple(c.tolist())] = np.sqrt(w), low
+    return found
 
 
 def _loss(weight: Array, lagrangian: Lagrangian, domain: Domain, found: float, objective: float) -> float:
@@ -404,16 +428,15 @@ def _by_chords(weight: Array, rho: Array, domain: Domain) -> float:
     if domain.linear.any():
         rows.append(sp.csr_matrix(domain.linear[None, :]))
         ends.append(np.array([domain.budget - domain.linear @ domain.here]))
-    answer = linprog(
-        cost,
-        A_ub=sp.vstack(rows),
-        b_ub=np.maximum(np.concatenate(ends), 0.0),
-        bounds=np.column_stack([low, np.where(high >= 1e30, np.inf, high)]),
-        method="highs",
-    )
+    a, b = sp.vstack(rows).toarray(), np.maximum(np.concatenate(ends), 0.0)
+    bounds = [(lo, None if hi >= 1e30 else hi) for lo, hi in zip(low.tolist(), high.tolist(), strict=True)]
+    answer = linprog(cost, A_ub=a, b_ub=b, bounds=bounds, method="highs")
     if answer.status != 0:
         raise NoBoundError(f"the linear programme of the bound has no answer: {answer.message}")
-    return float(answer.fun + level.sum())
+    # By weak duality any y <= 0 gives a bound: HiGHS's tolerances cannot make it too good.
+    y = np.minimum(answer.ineqlin.marginals, 0.0)
+    left = cost - a.T @ y
+    return float(y @ b + np.minimum(left * low, left * high).sum() + level.sum())
 
 
 def _by_curvature(weight: Array, rho: Array, domain: Domain) -> float:
@@ -424,7 +447,11 @@ def _by_curvature(weight: Array, rho: Array, domain: Domain) -> float:
     """
     paid = weight.any(axis=0)
     root = np.sqrt(2 * domain.square[paid])
-    top = float(np.linalg.eigvalsh(weight[np.ix_(paid, paid)] / np.outer(root, root))[-1]) if paid.any() else 0.0
+    top = (
+        float(np.linalg.eigvalsh(weight[np.ix_(paid, paid)] / np.outer(root, root))[-1])
+        if paid.any()
+        else 0.0
+    )
     curve = domain.square - np.where(paid, top * domain.square, 0.0)
     low, high = domain.low - domain.here, domain.high - domain.here
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -37,6 +37,8 @@ BAND_TOLERANCE_PU2 = 2e-8
 """Of |v|^2: 1e-8 pu of voltage, where optimisers may be compared."""
 RATING_TOLERANCE = 2e-7
 """Of |i|^2 / Imax^2: 1e-7 of the rating."""
+BANDS = ("v_band", "v_ll_band")
+"""Rows |u|^2 of voltage bands, to earth and between phases."""
 ACTIVE = 1e-6
 """Distance of a row from its end, in the row's own unit, at which it may have a multiplier."""
 
@@ -169,7 +171,8 @@ def _primal(program: Program, numbers: Numbers, x: Array) -> dict[str, float]:
     value = program.constraints(x)
     beyond = np.maximum(np.maximum(numbers.row_lo - value, value - numbers.row_hi), 0.0)
     outside = np.maximum(np.maximum(numbers.x_lo - x, x - numbers.x_hi), 0.0)
-    band = program.rows["v_band"].index if "v_band" in program.rows else np.zeros(0, dtype=int)
+    bands = [program.rows[name].index for name in BANDS if name in program.rows]
+    band = np.concatenate([np.zeros(0, dtype=int), *bands])
     other = np.setdiff1d(program.row_indices("limit"), band)
     power = max(_worst(beyond[program.row_indices("power")]), _worst(outside))
     return {
