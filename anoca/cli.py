@@ -131,6 +131,9 @@ def run_verb(scenario: ScenarioArgument, out: OutOption = RESULTS, as_json: Json
 def compare(
     scenario: ScenarioArgument,
     norms: Annotated[str, typer.Option(help="Norms, separated by commas")] = "l1,l2,linf",
+    optimal: Annotated[
+        bool, typer.Option("--optimal", help="Test every answer for optimality, with a lower bound")
+    ] = False,
     out: OutOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
@@ -138,6 +141,8 @@ def compare(
     from anoca.studies.compare import compare as compare_norms
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
+    if optimal:
+        checked = checked.with_overrides({"dms.certify_optimal": True})
     with terminal.progress(checked.name) as tell:
         frame, picture = compare_norms(checked, [n.strip() for n in norms.split(",")], out, tell)
     terminal.emit(frame.drop(columns="folder").to_dict("records"), f"{checked.name}: norms compared")

@@ -158,12 +158,13 @@ class DmsSection(Section):
 
     norm      "l1" least total, "l2" least squares, "linf" least peak
     backend   who states the equations: "ipopt" our own devices, "pyomo" the Pyomo text (small feeders)
-    max_iter  of Ipopt
+    max_iter  of Ipopt      certify_optimal  also test answers for optimality (seconds each on case 2)
     """
 
     norm: str = "l2"
     backend: Literal["ipopt", "pyomo"] = "ipopt"
     max_iter: Annotated[int, Field(ge=1)] = 500
+    certify_optimal: bool = False
 
     @field_validator("norm")
     @classmethod

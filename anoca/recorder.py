@@ -12,7 +12,7 @@ from anoca.config import Scenario
 from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
-from dms import DmsProblem, DmsRequest, DmsSolution
+from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate
 from dms.certificate import run
 from dms.solution import COUNT_KW
 from feeders import Connections
@@ -62,6 +62,7 @@ class Recorder:
             "iterations": solution.iterations,
             "dms_worst_v_pu": certificate.worst_v_pu,
             "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
+            "optimal": "",
             "plant_worst_line": "",
             "plant_violated": False,
         }
@@ -70,6 +71,10 @@ class Recorder:
             self._nodes(tick, problem, request, solution)
         if self.scenario.mode == "snapshot":
             self._frames["prosumers"].append(self._snapshot_prosumers(tick, problem, request, solution))
+
+    def optimality(self, found: OptimalityCertificate) -> None:
+        """The `optimal` certificate of the tick."""
+        self._row |= {"optimal": found.optimal, "kkt_residual": found.kkt_residual, "gap": found.gap}
 
     def _snapshot_prosumers(
         self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution

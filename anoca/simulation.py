@@ -18,7 +18,7 @@ from anoca.recorder import Recorder
 from anoca.results import Results
 from anoca.series import build_series
 from anoca.transport import SimpyTransport
-from dms import DmsProblem, IpoptOptions, reference, solve
+from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, certify_optimal, reference, solve
 from dms import compile as compile_problem
 from dms.controls import ControlValues
 from feeders import Feeder
@@ -75,8 +75,24 @@ def _snapshot(
     request = problem.request(at(placement.p_request_kw), q_kvar=at(placement.q_kvar(net=not behind)))
     solution = solve(problem, request, options=IpoptOptions(max_iter=scenario.dms.max_iter))
     recorder.dms(0, scenario.clock.first_tick(), problem, request, solution)
-    recorder.close_tick({"dms_s": solution.solve_s})
+    seconds = _test_optimality(scenario, problem, request, solution, recorder)
+    recorder.close_tick({**seconds, "dms_s": solution.solve_s})
     tell(1, 1, f"{solution.total_curtailed_kw:.1f} kW curtailed, {solution.method}")
+
+
+def _test_optimality(
+    scenario: Scenario,
+    problem: DmsProblem,
+    request: DmsRequest,
+    solution: DmsSolution,
+    recorder: Recorder,
+) -> dict[str, float]:
+    """The `optimal` certificate where the scenario asks for it; what it cost."""
+    if not scenario.dms.certify_optimal:
+        return {}
+    found = certify_optimal(problem, request, solution, seed=scenario.seed)
+    recorder.optimality(found)
+    return {"optimal_s": found.seconds}
 
 
 def _loop(
@@ -112,6 +128,7 @@ def _loop(
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
         recorder.dms(tick, series.times[tick], problem, desk.request, solution)
+        seconds |= _test_optimality(scenario, problem, desk.request, solution, recorder)
         recorder.homes(tick, series.times[tick : tick + 2], desk.request, solution, home_tick)
         recorder.plant(reading)
         recorder.close_tick({**seconds, "dms_s": solution.solve_s})

@@ -16,8 +16,10 @@ import numpy as np
 
 from dms.certificate import State, measure, other_flows, run
 from dms.network import Network
+from dms.norms import follow
 from dms.problem import DmsProblem
 from dms.request import DmsRequest
+from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution
 from feeders.table import Array
 
@@ -31,6 +33,7 @@ NEAR = 5e-3
 """Limits within this of their end, pu or relative, are watched when one home's kilowatt buys another's."""
 SPARE = 1.02
 """What is taken in exchange, over what finite differences ask for."""
+ROUNDING_PU = 1e-12
 BAND_SPARE_PU, CURRENT_SPARE = 1e-9, 1e-8
 """A point is safe if it keeps the limits as well as the set-points do, to these."""
 RELEASED, TAKING, TRADES, RANDOM = 12, 12, 24, 16
@@ -82,6 +85,25 @@ def directional_test(
     return _Search(problem, request, solution, np.random.default_rng(seed)).best()
 
 
+def held_objective(problem: DmsProblem, solution: DmsSolution, unit_curtail_kw: Array) -> float:
+    """`DmsProblem.objective` of a curtailment (n_units,); infinite where it exceeds what earlier stages hold.
+
+    Norms with several objectives (`dms.stages`) hold the peak of the first; only points within it compare.
+    """
+    program, point = problem.program, solution.point
+    held = [program.variables[o.hold].span for o in program.objectives if o.hold is not None]
+    if held and point is not None and point.numbers is not None:
+        x, own = np.zeros((2, program.n))
+        curtail = program.variables["p_curtail"].span
+        x[curtail], own[curtail] = unit_curtail_kw / KW_PER_PU, solution.unit_curtail_kw / KW_PER_PU
+        for values in (x, own):
+            follow(program, values, problem.weights)
+        for span in held:
+            if (x[span] > np.maximum(point.numbers.x_hi[span], own[span]) + ROUNDING_PU).any():
+                return np.inf
+    return problem.objective(unit_curtail_kw)
+
+
 class _Search:
     def __init__(
         self, problem: DmsProblem, request: DmsRequest, solution: DmsSolution, rng: np.random.Generator
@@ -96,16 +118,8 @@ class _Search:
         self.tried = 0
 
     def cost(self, unit_curtail_kw: Array) -> float:
-        """The objective; infinite above a peak that a stage before has fixed."""
-        blocks, point = self.problem.program.variables, self.solution.point
-        if "peak" in blocks and point is not None and point.numbers is not None:
-            most = float(point.numbers.x_hi[blocks["peak"].start]) * 1e3
-            if (self.problem.weights * unit_curtail_kw).max(initial=0.0) > max(most, self._peak_kw()) + 1e-9:
-                return np.inf
-        return self.problem.objective(unit_curtail_kw)
-
-    def _peak_kw(self) -> float:
-        return float((self.problem.weights * self.here_kw).max(initial=0.0))
+        """The objective; infinite above what a stage before has fixed."""
+        return held_objective(self.problem, self.solution, unit_curtail_kw)
 
     def state(self, unit_curtail_kw: Array) -> State:
         """Power flow at a curtailment, held against the limits in force."""

@@ -22,10 +22,11 @@ import numpy as np
 
 from dms.bound import LowerBound, lower_bound
 from dms.certificate import measure, run
-from dms.directional import DirectionalTest, directional_test
+from dms.directional import DirectionalTest, directional_test, held_objective
 from dms.fallback import mildest_rule
 from dms.kkt import KktResiduals, Multipliers, estimate_multipliers, kkt
 from dms.multistart import Multistart, multistart
+from dms.norms import follow
 from dms.problem import DmsProblem
 from dms.program import Numbers
 from dms.regimes import Regimes
@@ -54,7 +55,8 @@ class OptimalityCertificate:
     objective         of the set-points as sent, `DmsProblem.objective`
     kkt               residuals; None if not tested         estimated: its multipliers are our own estimate
     directional       the test by power flows; None if not tested
-    uniform_rule      "uniform_cap", "uniform_share" or "zero_export", and its objective
+    uniform_rule      "uniform_cap", "uniform_share" or "zero_export", and its objective (inf where it exceeds
+                      the peak that a norm of two stages holds)
     multistart        further local optima, None if not asked for
     bound             lower bound of the objective over all feasible points; None if not asked for
     reasons           why it is not optimal, or not tested
@@ -130,8 +132,9 @@ def certify_optimal(
         reasons += (f"better by {directional.improvement:.2g}: {directional.direction}",)
     if objective > uniform * (1 + NO_WORSE):
         reasons += (f"worse than {rule} by {objective / uniform - 1:.2g}",)
-    if found and objective > found.best * (1 + SAME_OPTIMUM):
-        reasons += (f"a local optimum is better by {1 - found.best / objective:.2g}",)
+    best = _best(problem, solution, found)
+    if objective > best * (1 + SAME_OPTIMUM):
+        reasons += (f"a local optimum is better by {1 - best / objective:.2g}",)
     return OptimalityCertificate(
         "no" if reasons else "yes",
         objective,
@@ -164,9 +167,7 @@ def point_of(
     regimes = Regimes(solution.state.flow.v)
     numbers = problem.at(request, solution.values, regimes, base=held, position=held)
     x = problem.power_flow.solve(numbers, solution.unit_curtail_kw / KW_PER_PU).x
-    if "peak" in problem.program.variables:
-        peak = (problem.weights * solution.unit_curtail_kw).max() / KW_PER_PU
-        x[problem.program.variables["peak"].start] = peak
+    follow(problem.program, x, problem.weights)
     return numbers, x, estimate_multipliers(problem.program, numbers, x), True
 
 
@@ -180,6 +181,12 @@ def _apart(problem: DmsProblem, solution: DmsSolution, x: Array) -> tuple[str, .
     return (f"set-points are {apart:.2g} kW away from the optimiser's point",)
 
 
+def _best(problem: DmsProblem, solution: DmsSolution, found: Multistart | None) -> float:
+    """The least objective of other local optima that hold what the solution holds."""
+    starts = [s.solution.unit_curtail_kw for s in found.starts if np.isfinite(s.objective)] if found else []
+    return min((held_objective(problem, solution, curtail) for curtail in starts), default=np.inf)
+
+
 def _uniform(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> tuple[str, float]:
     """The mildest uniform rule that keeps the limits in force, and its objective."""
     network = problem.network_at(solution.position)
@@ -191,4 +198,4 @@ def _uniform(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) ->
         return measure(network, flow, solution.values).within(0.0, 0.0)
 
     curtail_kw, rule = mildest_rule(units.unit_export_kw(request.p_export_kw), is_safe)
-    return rule, problem.objective(curtail_kw)
+    return rule, held_objective(problem, solution, curtail_kw)

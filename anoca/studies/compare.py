@@ -50,6 +50,12 @@ def row(case: str, results: Results) -> dict[str, Any]:
     """One flat record of a run, the same columns in every table of runs."""
     s = results.summary
     ticks = results.tables["ticks"]
+    tested = ticks[ticks["optimal"] != ""]
+    optimality = {
+        "optimal": f"{int((tested['optimal'] == 'yes').sum())} of {len(tested)}",
+        "kkt_residual": tested["kkt_residual"].max(),
+        "gap": tested["gap"].max(),
+    }
     return {
         "case": case,
         "scenario": results.scenario["prosumers"].get("table1", results.scenario["name"]),
@@ -62,6 +68,7 @@ def row(case: str, results: Results) -> dict[str, Any]:
         "iterations": s["iterations"],
         "method": ", ".join(dict.fromkeys(ticks["method"])),
         "certified": f"{s['certified']} of {s['ticks']}",
+        **(optimality if len(tested) else {}),
         "stored_kwh": s["stored_kwh"],
         "spilled_kwh": s["spilled_kwh"],
         "folder": str(results.folder),
