@@ -34,8 +34,9 @@ NEAR = 5e-3
 SPARE = 1.02
 """What is taken in exchange, over what finite differences ask for."""
 ROUNDING_PU = 1e-12
-BAND_SPARE_PU, CURRENT_SPARE = 1e-9, 1e-8
-"""A point is safe if it keeps the limits as well as the set-points do, to these."""
+SPARE_SHARE = 1e-4
+"""A point is safe if it keeps every limit as well as the set-points do, give or take this share of what a
+certificate forgives."""
 RELEASED, TAKING, TRADES, RANDOM = 12, 12, 24, 16
 """Most curtailed units, further units drawn at random, trades tried, random directions tried."""
 
@@ -113,8 +114,10 @@ class _Search:
         self.most_kw = request.units.unit_export_kw(request.p_export_kw)
         self.here_kw = np.clip(solution.unit_curtail_kw, 0.0, self.most_kw)
         self.objective = self.cost(self.here_kw)
-        band, current = solution.state.beyond
-        self.band, self.current = max(0.0, band) + BAND_SPARE_PU, max(0.0, current) + CURRENT_SPARE
+        # Limit by limit: where multipliers are large, what one exceeds by rounding would buy others much.
+        here = solution.state
+        families = zip(here.values.families, here.over, strict=True)
+        self.allowed = [np.maximum(over, 0.0) + SPARE_SHARE * f.tolerance for f, over in families]
         self.tried = 0
 
     def cost(self, unit_curtail_kw: Array) -> float:
@@ -130,12 +133,16 @@ class _Search:
     def is_safe(self, unit_curtail_kw: Array) -> bool:
         """Inside every limit as well as the set-points are, in every state that is found."""
         state = self.state(unit_curtail_kw)
-        if not state.within(self.band, self.current):
+        if not self._within(state):
             return False
         split = self.request.units.split_kw(unit_curtail_kw)
         others = other_flows(self.network, self.request, split, state.flow)
         values = self.solution.values
-        return all(measure(self.network, f, values).within(self.band, self.current) for f in others)
+        return all(self._within(measure(self.network, f, values)) for f in others)
+
+    def _within(self, state: State) -> bool:
+        kept = (bool((over <= most).all()) for over, most in zip(state.over, self.allowed, strict=True))
+        return state.flow.converged and all(kept)
 
     def best(self) -> DirectionalTest:
         """Try everything; keep the largest gain."""
