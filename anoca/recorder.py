@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from anoca.agents import HomesTick
 from anoca.config import Scenario
+from anoca.explanations import Explainer
 from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
@@ -30,11 +32,14 @@ class Recorder:
             "prosumers": [],
             "messages": [],
             "limits": [],
+            "causes": [],
+            "slacks": [],
             "controls": [],
             "nodes": [],
         }
         self._row: dict[str, Any] = {}
         self._position: Array | None = None
+        self._explainer, self._explain_s = Explainer(), 0.0
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
         self._capacity_kwh = float(sum(capacity))
 
@@ -66,7 +71,7 @@ class Recorder:
             "plant_worst_line": "",
             "plant_violated": False,
         }
-        self._limits(tick, solution)
+        self._explain(tick, problem, request, solution)
         if self.scenario.output.nodes:
             self._nodes(tick, problem, request, solution)
         if self.scenario.mode == "snapshot":
@@ -159,7 +164,8 @@ class Recorder:
         """Finish the row of the tick."""
         self._ticks.append(self._row)
         empty = dict.fromkeys(TABLES["timings"], 0.0)
-        self._timings.append({**empty, "tick": self._row["tick"], **seconds})
+        own = {"tick": self._row["tick"], "explain_s": self._explain_s}
+        self._timings.append({**empty, **own, **seconds})
 
     def headline(self) -> str:
         """One line on the last tick, for progress."""
@@ -172,31 +178,12 @@ class Recorder:
             f"|v| {r['plant_v_min_pu']:.4f}-{r['plant_v_max_pu']:.4f} pu"
         )
 
-    def _limits(self, tick: int, solution: DmsSolution) -> None:
-        """Rows of the limits that bind, and of those broken at zero export."""
-        original = {(p.kind, p.element): p.limit for p in solution.preexisting}
-        rows: list[dict[str, Any]] = []
-        for family, values in zip(solution.values.families, solution.state.found, strict=True):
-            for kind, limit, over in family.sides(values):
-                binding, violated = np.abs(over) <= family.tolerance, over > family.tolerance
-                before = np.array([(kind, str(e)) in original for e in family.label], dtype=bool)
-                for k in np.flatnonzero(binding | violated | before):
-                    element = str(family.label[k])
-                    rows.append(
-                        {
-                            "tick": tick,
-                            "kind": kind,
-                            "element": element,
-                            "limit": float(limit[k]),
-                            "value": float(values[k]),
-                            "unit": family.unit,
-                            "binding": bool(binding[k]),
-                            "violated": bool(violated[k]),
-                            "preexisting": bool(before[k]),
-                            "original_limit": original.get((kind, element), float(limit[k])),
-                        }
-                    )
-        self._frames["limits"].append(table("limits", rows))
+    def _explain(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
+        """Limits that bind or are broken, whom they curtail, and what blocks a tick without an answer."""
+        began = time.perf_counter()
+        for name, frame in self._explainer.tick(tick, problem, request, solution).items():
+            self._frames[name].append(frame)
+        self._explain_s = time.perf_counter() - began
 
     def _controls(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> float:
         """Rows of the taps and capacitor steps; the number of steps moved in all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,14 @@ from matplotlib.figure import Figure
 from anoca.report.layout import stress_layout
 from dms import DmsRequest, Limits, LimitValues, Network
 from dms.certificate import measure, run
+from dms.limits import Family
 from feeders import Connections, Feeder, Lines, Sources, Switches, Transformers, Windings
 from feeders.table import Array
 
 Colour = Literal["voltage", "loading"]
+MARKED = ("#d1495b", "#8d6a9f")
+"""Colours of limits that bind and of those broken before."""
+CUT = "#1b6ca8"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,87 @@ def one_line_diagram(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path
+
+
+def explained_diagram(
+    feeder: Feeder,
+    limits: Limits,
+    named: Mapping[str, set[str]],
+    cut_kw: Mapping[str, float],
+    path: Path,
+    title: str,
+) -> Path:
+    """The feeder with limits coloured by what they do, and a circle at every curtailed home.
+
+    named   what limits do ("bind", "broken without export"), and the elements as tables of limits name them
+    cut_kw  curtailment by prosumer; the area of a circle is proportional to it
+    """
+    values = LimitValues.resolve(feeder, limits)
+    edges = _edges(feeder, values, np.full(len(values.rating), np.nan))
+    where = _positions(feeder, edges, coordinates=True)
+    mpl.use("Agg")
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    axes = figure.subplots()
+    _draw_edges(figure, axes, edges, where, "voltage")
+    x, y = np.array(list(where.values()), dtype=float).T
+    axes.scatter(x, y, color="0.4", s=float(np.clip(2000 / len(x), 1, 12)), zorder=2)
+    for (what, elements), shade in zip(named.items(), MARKED, strict=False):
+        between = [pair for f in values.families for pair in _marked(feeder, f, elements)]
+        segments = [(where[a], where[b]) for a, b in between if a != b]
+        if segments:
+            lines = LineCollection(segments, colors=shade, lw=4, alpha=0.8, zorder=3)
+            axes.add_collection(lines)
+        points = np.array([where[a] for a, b in between if a == b]).reshape(-1, 2)
+        axes.plot(points[:, 0], points[:, 1], "D", ms=7, color=shade, zorder=4)
+        if between:
+            axes.plot([], [], "-D", color=shade, lw=4, label=f"limits: {what}")
+    _draw_cuts(axes, feeder, where, cut_kw)
+    axes.set_title(title)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_axis_off()
+    axes.legend(loc="best", frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _marked(feeder: Feeder, family: Family, elements: set[str]) -> list[tuple[str, str]]:
+    """Buses at both ends of the named elements of a family; one bus twice where it is a node's."""
+    found = []
+    tables: dict[str, Lines | Switches] = {"line": feeder[Lines], "switch": feeder[Switches]}
+    for k in [k for k, name in enumerate(family.label) if str(name) in elements]:
+        if family.of[k] in tables:
+            table, row = tables[family.of[k]], int(family.place[k, 0])
+            found.append((_bus(feeder, table.from_node[row].max()), _bus(feeder, table.to_node[row].max())))
+        elif family.of[k] == "transformer":
+            windings = feeder[Windings]
+            rows = np.flatnonzero(windings.transformer == family.place[k, 0])
+            buses = [_bus(feeder, int(windings.pair[r].max())) for r in rows]
+            found += [(buses[0], other) for other in buses[1:]]
+        elif family.place.size:
+            bus = _bus(feeder, int(family.place[k].max()))
+            found.append((bus, bus))
+    return found
+
+
+def _draw_cuts(axes: Any, feeder: Feeder, where: dict[str, Any], cut_kw: Mapping[str, float]) -> None:
+    connections = feeder[Connections]
+    at = {
+        str(n): _bus(feeder, int(p.max()))
+        for n, p in zip(connections.prosumer, connections.pair, strict=True)
+    }
+    by_bus: dict[str, float] = {}
+    for name, kw in cut_kw.items():
+        bus = at.get(str(name).partition("#")[0])
+        if bus is not None and kw > 0:
+            by_bus[bus] = by_bus.get(bus, 0.0) + kw
+    if not by_bus:
+        return
+    x, y = np.array([where[bus] for bus in by_bus]).T
+    size = np.array(list(by_bus.values()))
+    axes.scatter(x, y, s=900 * size / size.max(), facecolors="none", edgecolors=CUT, lw=1.3, zorder=5)
+    label = f"curtailed; the largest circle is {size.max():.3g} kW"
+    axes.plot([], [], "o", mfc="none", color=CUT, ms=10, label=label)
 
 
 def _draw_edges(figure: Figure, axes: Any, edges: list[_Edge], where: dict[str, Any], colour: Colour) -> None:

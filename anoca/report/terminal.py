@@ -7,13 +7,16 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from anoca.report.explain import Explanation
 
 SHOWN_AS_ZERO = 1e-6
 PIPED_WIDTH = 200
@@ -123,6 +126,15 @@ class Terminal:
             self.show(
                 once.head(10), f"Limits broken even at zero export, not caused by it: {len(once)} (first 10)"
             )
+
+    def explanation(self, told: Explanation, norm: str) -> None:
+        """What binds, why each home was cut, what was broken before, and what blocks an answer."""
+        self.say(f"Explained, norm {norm}: tick {told.tick}, {told.time:%H:%M}, {told.status}")
+        tables = told.tables()
+        for title, frame in tables.items():
+            self.show(frame, title)
+        if not tables:
+            self.say("Nothing binds, nothing is broken, nobody is cut.")
 
     def controls(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Where taps and capacitor steps stand at the end; or that they could be freed."""
