@@ -42,9 +42,7 @@ app.add_typer(scenarios_app, name="scenarios")
 ScenarioArgument = Annotated[Path, typer.Argument(help="Scenario file, TOML", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Where results go")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object with `rows` instead of tables")]
-ExplainOption = Annotated[
-    bool, typer.Option("--explain", help="Also say what binds, why each home was cut, and what blocks")
-]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="Say what binds, whom it cuts, what blocks")]
 FeederArgument = Annotated[
     str,
     typer.Argument(help="A library feeder, a folder of tables, or a .dss or .json file", show_default=False),
@@ -114,14 +112,11 @@ def run_verb(
     scenario: ScenarioArgument,
     out: OutOption = RESULTS,
     explain: ExplainOption = False,
-    explain_tick: Annotated[
-        int | None, typer.Option(help="Explain this tick instead of the worst; implies --explain")
-    ] = None,
+    explain_tick: Annotated[int | None, typer.Option(help="This tick, not the worst; --explain")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a scenario: both stages in time, or one snapshot."""
-    from anoca.report.explain import draw
-    from anoca.report.explain import explain as explain_results
+    from anoca.report.explain import explain_run, in_json
     from anoca.runner import is_done, run
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
@@ -134,15 +129,10 @@ def run_verb(
     terminal.ticks(results.tables["ticks"], f"{checked.name}: ticks")
     terminal.broken_limits(results.tables["limits"])
     terminal.controls(results.tables)
-    summary = {**results.summary, "folder": str(results.folder)}
-    if explain or explain_tick is not None:
-        told = explain_results(results, explain_tick)
-        picture = draw(checked, results, told.tick)
-        terminal.emit([summary], "Totals", explain=told.rows(), picture=picture)
-        terminal.explanation(told, checked.dms.norm)
-        terminal.say(f"Picture: {picture}")
-    else:
-        terminal.emit([summary], "Totals")
+    wanted = explain or explain_tick is not None
+    told = [explain_run(checked, results, explain_tick)] if wanted else []
+    terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals", **in_json(told))
+    terminal.explanations(told)
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Tables, plots and manifest: {results.folder}")
     raise typer.Exit(0 if results.is_certified and not results.summary["ticks_plant_violated"] else 1)
@@ -160,7 +150,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Run one scenario with several norms: one table, one plot."""
-    from anoca.report.explain import explain_norms
+    from anoca.report.explain import explain_comparison, in_json
     from anoca.studies.compare import compare as compare_norms
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
@@ -168,13 +158,10 @@ def compare(
         checked = checked.with_overrides({"dms.certify_optimal": True})
     with terminal.progress(checked.name) as tell:
         frame, picture = compare_norms(checked, [n.strip() for n in norms.split(",")], out, tell)
-    told, pictures = explain_norms(checked, frame.head(len(frame) if explain else 0))
-    more = {"explain": {norm: one.rows() for norm, one in told.items()}, "pictures": pictures} if told else {}
+    told = explain_comparison(checked, frame) if explain else []
     rows = frame.drop(columns="folder").to_dict("records")
-    terminal.emit(rows, f"{checked.name}: norms compared", **more)
-    for norm, one in told.items():
-        terminal.explanation(one, norm)
-        terminal.say(f"Picture: {pictures[norm]}")
+    terminal.emit(rows, f"{checked.name}: norms compared", **in_json(told))
+    terminal.explanations(told)
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Plot: {picture}")
     raise typer.Exit(0 if _all_certified(frame["certified"]) else 1)

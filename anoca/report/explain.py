@@ -6,8 +6,8 @@ Everything is read from the tables of a run, so that a finished run can be expla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,13 @@ PROBLEMS = {
 class Explanation:
     """One tick of a run explained.
 
+    picture  the feeder, binding limits coloured, circles for curtailment
     binds    limits that decide, ends and parallel cables as one, the most worth first
     cut      homes, the most curtailed first, with their causes in words
     broken   limits that zero export breaks        blocked  what would have to give, where there is no answer
     """
 
+    norm: str
     tick: int
     time: pd.Timestamp
     status: str
@@ -55,6 +57,7 @@ class Explanation:
     broken: pd.DataFrame = field(repr=False)
     blocked: pd.DataFrame = field(repr=False)
     why_blocked: str = ""
+    picture: Path | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Title and table of all that there is to say."""
@@ -72,7 +75,8 @@ class Explanation:
         """The same as flat records, for scripts."""
         names = ("binds", "cut", "broken", "blocked")
         told = {name: getattr(self, name).to_dict("records") for name in names}
-        return {"tick": self.tick, "time": str(self.time), "status": self.status} | told
+        which = {"norm": self.norm, "tick": self.tick, "time": str(self.time), "status": self.status}
+        return which | told | {"picture": self.picture}
 
 
 def explain(results: Results, tick: int | None = None) -> Explanation:
@@ -92,6 +96,7 @@ def explain(results: Results, tick: int | None = None) -> Explanation:
     reason = "" if slacks.empty else BLOCKED[str(slacks["blocked"].iloc[0])]
     limits = tables["limits"]
     return Explanation(
+        norm=str(results.scenario["dms"]["norm"]),
         tick=chosen,
         time=one["time"],
         status=str(one["status"]),
@@ -125,18 +130,26 @@ def draw(scenario: Scenario, results: Results, tick: int) -> Path:
     return explained_diagram(feeder, scenario.limits.limits(), named, cut, picture, title)
 
 
-def explain_norms(scenario: Scenario, runs: pd.DataFrame) -> tuple[dict[str, Explanation], dict[str, Path]]:
-    """The worst tick of every run of a comparison explained and drawn, by norm.
+def explain_run(scenario: Scenario, results: Results, tick: int | None = None) -> Explanation:
+    """Explain a tick of a run and draw it; `tick` as in `explain`."""
+    told = explain(results, tick)
+    return replace(told, picture=draw(scenario, results, told.tick))
+
+
+def explain_comparison(scenario: Scenario, runs: pd.DataFrame) -> list[Explanation]:
+    """The worst tick of every run of a comparison, explained and drawn.
 
     runs  with the columns norm and folder
     """
-    told: dict[str, Explanation] = {}
-    pictures: dict[str, Path] = {}
-    for norm, folder in zip(runs["norm"], runs["folder"], strict=True):
-        results = read(Path(folder))
-        told[norm] = explain(results)
-        pictures[norm] = draw(scenario.with_overrides({"dms.norm": norm}), results, told[norm].tick)
-    return told, pictures
+    pairs = zip(runs["norm"], runs["folder"], strict=True)
+    return [
+        explain_run(scenario.with_overrides({"dms.norm": norm}), read(Path(folder))) for norm, folder in pairs
+    ]
+
+
+def in_json(told: Sequence[Explanation]) -> dict[str, Any]:
+    """What goes into the one JSON object beside its rows."""
+    return {"explain": [one.rows() for one in told]} if told else {}
 
 
 def _worst(ticks: pd.DataFrame) -> int:

@@ -127,14 +127,16 @@ class Terminal:
                 once.head(10), f"Limits broken even at zero export, not caused by it: {len(once)} (first 10)"
             )
 
-    def explanation(self, told: Explanation, norm: str) -> None:
+    def explanations(self, told: Sequence[Explanation]) -> None:
         """What binds, why each home was cut, what was broken before, and what blocks an answer."""
-        self.say(f"Explained, norm {norm}: tick {told.tick}, {told.time:%H:%M}, {told.status}")
-        tables = told.tables()
-        for title, frame in tables.items():
-            self.show(frame, title)
-        if not tables:
-            self.say("Nothing binds, nothing is broken, nobody is cut.")
+        for one in told:
+            self.say(f"Explained, norm {one.norm}: tick {one.tick}, {one.time:%H:%M}, {one.status}")
+            tables = one.tables()
+            for title, frame in tables.items():
+                self.show(frame, title)
+            if not tables:
+                self.say("Nothing binds, nothing is broken, nobody is cut.")
+            self.say(f"Picture: {one.picture}")
 
     def controls(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Where taps and capacitor steps stand at the end; or that they could be freed."""
