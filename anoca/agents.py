@@ -52,6 +52,7 @@ class HomesTick:
     load_kw: Array
     pv_kw: Array
     aes_kw: Array
+    q_set_kvar: Array
     seconds: dict[str, float]
 
 
@@ -73,6 +74,7 @@ class Homes:
         self._planned, self._plan_s = -1, 0.0
         self.plan: PlanBatch
         self._aes_kw = np.zeros(len(placement.name))
+        self._q_set_kvar = np.zeros(len(connections))
 
     def request(self, home: str, tick: int) -> OES:
         """The home's OES for a tick; the first to ask makes all of them plan."""
@@ -104,7 +106,9 @@ class Homes:
 
     def accept(self, home: str, aes: AES) -> None:
         """Take the utility's answer; the fleet refuses one that is above the request."""
-        self._aes_kw[self.number[home]] = aes.p_export_kw
+        k = self.number[home]
+        self._aes_kw[k] = aes.p_export_kw
+        self._q_set_kvar[self._connections[k]] = [np.nan_to_num(c.q_kvar) for c in aes.connections]
 
     def live(self, tick: int) -> HomesTick:
         """Obey, store or spill what was cut, and live through the tick as it really is."""
@@ -114,7 +118,8 @@ class Homes:
         load, pv = self.series.load_kw[:, tick], self.series.pv_kw[:, tick]
         realised = self.fleet.realise(load, pv)
         seconds = {"hems_s": self._plan_s, "respond_s": answered - began}
-        return HomesTick(self.plan, dispatch, realised, load, pv, self._aes_kw.copy(), seconds)
+        told = self._aes_kw.copy(), self._q_set_kvar.copy()
+        return HomesTick(self.plan, dispatch, realised, load, pv, *told, seconds)
 
 
 class Utility:
@@ -152,8 +157,10 @@ class Utility:
         return [self._reply(oes, self.last) for oes in inbox]
 
     def _reply(self, oes: OES, solution: DmsSolution) -> AES:
+        free = self.problem.feeder[Connections].q_mode == "free"
+        q_set = np.where(free, solution.q_set_kvar, np.nan)
         granted = tuple(
-            GrantedPower(float(solution.p_adjusted_kw[r]), float(solution.p_curtail_kw[r]))
+            GrantedPower(float(solution.p_adjusted_kw[r]), float(solution.p_curtail_kw[r]), float(q_set[r]))
             for r in self._rows[oes.prosumer]
         )
         return AES(

@@ -1,7 +1,6 @@
 """`Scenario`: everything a run depends on, read from TOML and checked before anything starts.
 
-Unknown keys are errors that suggest the near one; every section has defaults, so that a small
-file is enough. `resolved()` writes out what was really used.
+Unknown keys are errors; sections have defaults; `resolved()` writes out what was really used.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from anoca.config_reactive import ReactiveSection
 from anoca.errors import InputError
 from dms import NORMS, Controls, Limits
 from dms.limits.stated import UNBALANCE_MAX, V_STEP_PU
@@ -115,8 +115,7 @@ class ProsumersSection(Section):
                    "net_unity": the same with Q = 0; "behind_load": PV beside the load
     curtail_unit   "prosumer": one curtailment per prosumer; "connection": one per connection
     battery_kw     one Powerwall 2 per this many kW of base load, rounded up; 0 = no batteries
-    weights        weight of the norm by prosumer, default 1
-    extra          prosumers at named nodes
+    weights, extra  weight of the norm by prosumer, default 1; prosumers at named nodes
     generators     the feeder's own generators (PV, storage, machines) that feed in are prosumers too, and ask
                    for what they deliver; snapshots only. Without it they deliver that, whatever happens
     """
@@ -130,6 +129,7 @@ class ProsumersSection(Section):
     weights: dict[str, Positive] = {}
     extra: list[ExtraProsumer] = []
     generators: bool = False
+    reactive: ReactiveSection = ReactiveSection()
 
     @field_validator("battery_kw")
     @classmethod

@@ -23,10 +23,14 @@ class RequestedPower:
 
 @dataclass(frozen=True)
 class GrantedPower:
-    """What the utility grants at one connection: p_export_kw = requested - p_curtail_kw."""
+    """What the utility grants at one connection: p_export_kw = requested - p_curtail_kw.
+
+    q_kvar  set-point of the inverter's reactive power where the utility decides it; NaN: it has its own law
+    """
 
     p_export_kw: float
     p_curtail_kw: float
+    q_kvar: float = math.nan
 
 
 @dataclass(frozen=True)

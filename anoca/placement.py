@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -184,7 +184,7 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
         stays = ~mine
     kept = connections if stays.all() else connections.replace(load=np.full(len(of), "", dtype=object))
     more = [plain] if units else []
-    return Placement(
+    placed = Placement(
         feeder=feeder.with_tables(loads.take(stays), kept, *more),
         section=section,
         name=names,
@@ -193,6 +193,23 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
         percent=np.array([*percent[mine], *(e.percent for e in extra), *(100.0 for _ in units)]),
         generating=np.arange(len(names)) >= len(single),
     )
+    return _with_inverters(placed) if section.reactive.asked else placed
+
+
+def _with_inverters(placed: Placement) -> Placement:
+    """The rules of `[prosumers.reactive]`; generators of the feeder keep their own Q unless they are named.
+
+    Raises  InputError  a rule for a prosumer that is not there
+    """
+    reactive, feeder = placed.section.reactive, placed.feeder
+    rules = reactive.inverters()
+    own = dict.fromkeys(placed.name[placed.generating], "request")
+    rating = dict(zip(placed.name, reactive.kva_per_kw * placed.p_peak_kw, strict=True))
+    try:
+        ruled = replace(rules, modes={**own, **rules.modes}, s_kva=rating).on(feeder)
+    except KeyError as exc:
+        raise InputError(f"prosumers.reactive: {exc.args[0]}") from exc
+    return replace(placed, feeder=ruled)
 
 
 class _Unit(NamedTuple):

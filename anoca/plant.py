@@ -6,7 +6,7 @@ Its feeder and its circuit are its own objects (and may be another form of the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from dms import DmsRequest, Flow, Limits, LimitValues, Network, Units
 from dms.certificate import State, first_largest, measure, run
 from dms.controls import ControlValues
 from feeders import Connections, Feeder
+from feeders.elements.connections import rating_kva
 from feeders.table import Array
 
 
@@ -25,6 +26,7 @@ class Reading:
     v_min_pu, v_max_pu  over the nodes with a voltage band
     state           against the nominal limits
     violated        outside a limit in force, or no power flow at all
+    withheld_kw     export that inverters could not give at their voltage and rating
     """
 
     worst_line: str
@@ -35,6 +37,7 @@ class Reading:
     v_max_node: str
     state: State
     violated: bool
+    withheld_kw: float = 0.0
 
     @property
     def flow(self) -> Flow:
@@ -59,6 +62,7 @@ class Plant:
         p_export_kw: Array,
         p_import_kw: Array,
         q_kvar: Array,
+        q_set_kvar: Array,
         p_load_kw: Array,
         q_load_kvar: Array,
         nominal: LimitValues,
@@ -67,6 +71,8 @@ class Plant:
     ) -> Reading:
         """Power flow with what the prosumers (n_prosumers,) and plain loads (n_loads,) really do.
 
+        q_set_kvar  (n_connections,) of the inverters whose reactive power the utility decides; all others
+                    follow their own law, and what none can give is withheld
         nominal   the utility's limits of this tick; `in_force`: as they were widened
         position  (n_controls,) of taps and capacitor steps
         """
@@ -74,16 +80,24 @@ class Plant:
             self.network = Network(self._controls.apply(self.network.feeder, position))
             self._position = position
         split = self.units.split_kw
-        request = DmsRequest(
-            split(p_export_kw), split(p_import_kw), split(q_kvar), p_load_kw, q_load_kvar, self.units
-        )
+        powers = split(p_export_kw), split(p_import_kw), split(q_kvar), p_load_kw, q_load_kvar
+        request = DmsRequest(*powers, self.units, q_set_kvar)
         flow = run(self.network, request, start=self._flow)
         self._flow = flow if flow.converged else None
+        withheld = self._withheld_kw(flow)
+        flow = replace(flow, over_s=np.zeros(0))  # what an inverter withholds breaks no limit
         here = self.values.named(nominal.by_name()) if self.values.unresolved else self.values
         state = held = measure(self.network, flow, here)
         if in_force is not nominal:
             held = measure(self.network, flow, self.values.named(in_force.by_name()))
-        return self._read(state, not held.within())
+        return replace(self._read(state, not held.within()), withheld_kw=withheld)
+
+    def _withheld_kw(self, flow: Flow) -> float:
+        """What inverters were told to export and could not give, in all."""
+        if not len(flow.over_s) or not flow.converged:
+            return 0.0
+        rating, beyond = rating_kva(self.network.feeder[Connections]), flow.over_s > 0
+        return float((flow.over_s[beyond] * rating[beyond]).sum())
 
     def _read(self, state: State, violated: bool) -> Reading:
         load = np.where(self.values.kind == "line", state.over_i + 1, -np.inf)

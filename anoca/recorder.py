@@ -14,7 +14,7 @@ from anoca.explanations import Explainer
 from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
-from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate
+from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate, Units
 from dms.certificate import run
 from dms.solution import COUNT_KW
 from feeders import Connections
@@ -40,6 +40,8 @@ class Recorder:
         self._row: dict[str, Any] = {}
         self._position: Array | None = None
         self._explainer, self._explain_s = Explainer(), 0.0
+        connections = placement.feeder[Connections]
+        self._by_prosumer, self._q_free = Units.of(connections), connections.q_mode == "free"
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
         self._capacity_kwh = float(sum(capacity))
 
@@ -93,6 +95,7 @@ class Recorder:
             "p_ois_kw": total(request.p_import_kw),
             "p_aes_kw": total(solution.p_adjusted_kw),
             "p_curtail_kw": total(solution.p_curtail_kw),
+            "q_kvar": total(solution.q_kvar),
             "path": "",
         }
         return columns_of("prosumers", **{**unknown, **known})
@@ -119,6 +122,7 @@ class Recorder:
                 p_ois_kw=plan.p_import_kw,
                 p_aes_kw=home_tick.aes_kw,
                 p_curtail_kw=curtailed,
+                q_kvar=self._by_prosumer.total_kw(solution.q_kvar),
                 p_planned_kw=dispatch.p_export_kw,
                 p_export_kw=real.p_export_kw,
                 p_import_kw=real.p_import_kw,
@@ -157,6 +161,7 @@ class Recorder:
             "plant_v_min_pu": reading.v_min_pu,
             "plant_v_max_pu": reading.v_max_pu,
             "plant_over_v_pu": reading.state.worst_over_v,
+            "plant_withheld_kw": reading.withheld_kw,
             "plant_violated": reading.violated,
         }
 
@@ -250,7 +255,7 @@ class Recorder:
             kind="AES",
             p_export_kw=solution.p_adjusted_kw,
             p_import_kw=np.nan,
-            q_kvar=np.nan,
+            q_kvar=np.where(self._q_free, solution.q_set_kvar, np.nan),
             p_curtail_kw=solution.p_curtail_kw,
             certified=solution.certificate.safe,
             **common,

@@ -120,6 +120,7 @@ def _loop(
             p_export_kw=home_tick.realised.p_export_kw,
             p_import_kw=home_tick.realised.p_import_kw,
             q_kvar=placement.q_kvar(series.load_scale[:, tick]),
+            q_set_kvar=home_tick.q_set_kvar,
             p_load_kw=p_load,
             q_load_kvar=q_load,
             nominal=solution.nominal,

@@ -45,12 +45,18 @@ class _Stage:
     hold: str | None = None
     linear: _Stack = field(default_factory=lambda: _Stack([], 2))
     squares: _Stack = field(default_factory=lambda: _Stack([], 3))
+    square_trifles: _Stack = field(default_factory=lambda: _Stack([], 3))
+
+    @property
+    def degree(self) -> int:
+        return 2 if self.squares.parts else 1
 
     def finish(self, n: int) -> Objective:
         linear = np.zeros(n)
         variable, coef = self.linear.joined((int, float))
         np.add.at(linear, variable, coef)
-        a, b, w = self.squares.joined((int, int, float))
+        squares = _Stack([*self.squares.parts, *self.square_trifles.parts], 3)
+        a, b, w = squares.joined((int, int, float))
         return Objective(linear, Products(np.zeros(len(a), dtype=int), a, b, w), self.hold)
 
 
@@ -199,9 +205,10 @@ class Builder:
         i: Phasor,
         *,
         extra_p: Terms | None = None,
+        extra_q: Terms | None = None,
         products: tuple[Products, Products] | None = None,
     ) -> None:
-        """Rows `p_<name>`: Re(u conj(i)) + extra = P and `q_<name>`: Im(u conj(i)) = Q, per unit of S_base.
+        """Rows `p_<name>`: Re(u conj(i)) + extra = P and `q_<name>`: Im(u conj(i)) + extra = Q, of S_base.
 
         The values P and Q are numbers of the tick. products: further terms of P's and of Q's rows.
         """
@@ -210,7 +217,7 @@ class Builder:
         if products is not None:
             p, q = p + products[0], q + products[1]
         self.add_rows(f"p_{name}", label, linear=extra_p, products=p, role="power")
-        self.add_rows(f"q_{name}", label, products=q, role="power")
+        self.add_rows(f"q_{name}", label, linear=extra_q, products=q, role="power")
 
     def add_magnitude(
         self, name: str, label: Array, phasor: Phasor, base: Array, *, lo: Array | float, hi: Array | float
@@ -232,8 +239,12 @@ class Builder:
     def add_trifle(self, variables: Array, coef: Mapping[int, float]) -> None:
         """Linear cost in every stage, by its degree (1 or 2): breaks ties, decides nothing else."""
         for stage in self._stages:
-            cost = np.full(variables.shape, coef[2 if stage.squares.parts else 1])
-            stage.linear.parts.append((variables, cost))
+            stage.linear.parts.append((variables, np.full(variables.shape, coef[stage.degree])))
+
+    def add_square_trifle(self, variables: Array, coef: Mapping[int, float], weight: Array) -> None:
+        """The same with squares, sum coef weight x^2."""
+        for stage in self._stages:
+            stage.square_trifles.parts.append((variables, variables, coef[stage.degree] * weight))
 
     def next_stage(self, hold: Block) -> None:
         """What costs from here on is minimised next, with `hold` kept at what the stage before finds for it.

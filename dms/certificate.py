@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from dms.injection import injected_power, with_inverters
 from dms.limits import BAND_TOLERANCE_PU as BAND_TOLERANCE_PU
 from dms.limits import CURRENT_TOLERANCE as CURRENT_TOLERANCE
 from dms.limits import Family, LimitValues, coil_pairs
@@ -22,12 +23,15 @@ from dms.network import Flow, Network
 from dms.request import DmsRequest
 from feeders import Connections, Generators, Loads
 from feeders.elements import Primitive
+from feeders.elements.connections import follows_voltage
 from feeders.elements.loads import sides_of_a_step, voltage_dependent
 from feeders.table import Array
 
 KCL_TOLERANCE_PU = 1e-6
 VOLTAGE_AGREEMENT_PU = 1e-6
 SETPOINT_TOLERANCE_KW = 1e-6
+INVERTER_TOLERANCE = 1e-6
+"""Of its rating: how far a set-point may lie above what the inverter can give."""
 NEAR_A_STEP_PU = 0.03
 """Distance of a load from a step of its law at which the feeder is searched for another state."""
 
@@ -98,11 +102,14 @@ class State:
         return max((_largest(over) / f.tolerance for f, over in pairs), default=-np.inf)
 
     def within(self, band: float = BAND_TOLERANCE_PU, current: float = CURRENT_TOLERANCE) -> bool:
-        """Converged and inside every limit, to tolerances of voltages and ratios, and of ratings."""
+        """Converged and inside every limit, to tolerances of voltages and ratios, and of ratings.
+
+        No inverter is told more than it can give.
+        """
         pairs = zip(self.values.families, self.over, strict=True)
-        return self.flow.converged and all(
-            bool((over <= (band if f.least is None else current)).all()) for f, over in pairs
-        )
+        if not (self.flow.converged and self.flow.worst_over_s <= INVERTER_TOLERANCE):
+            return False
+        return all(bool((over <= (band if f.least is None else current)).all()) for f, over in pairs)
 
     def _of(self, arrays: Found, *names: str) -> Array:
         pairs = zip(self.values.families, arrays, strict=True)
@@ -135,6 +142,7 @@ class Certificate:
     where_v, where_i  node (or phases) and terminal of the worst
     worst           of every family of limits that the feeder has
     reasons         why it is not safe, empty if it is
+    worst_s         largest export above what its inverter can give, of its rating (negative: the margin)
     """
 
     safe: Safe
@@ -146,11 +154,13 @@ class Certificate:
     where_i: str
     reasons: tuple[str, ...]
     worst: tuple[Worst, ...] = ()
+    worst_s: float = -np.inf
 
     @property
     def nearness(self) -> float:
-        """Largest distance beyond any limit, in units of its tolerance."""
-        return max((w.over / w.tolerance for w in self.worst), default=-np.inf)
+        """Largest distance beyond any limit, in units of its tolerance; an inverter is one."""
+        own = self.worst_s / INVERTER_TOLERANCE
+        return max([own, *(w.over / w.tolerance for w in self.worst)])
 
     @property
     def ok(self) -> bool:
@@ -163,17 +173,19 @@ def run(
 ) -> Flow:
     """Power flow with every connection at its export less its curtailment (n_connections,).
 
-    Loads that follow the voltage do so here, whatever the optimiser takes them for.
+    Loads and inverters that follow the voltage do so here, whatever the optimiser takes them for; an inverter
+    that cannot give what it is told gives what it can, and `Flow.over_s` tells.
     """
     feeder = network.feeder
     loads, connections = feeder[Loads], feeder[Connections]
-    if voltage_dependent(loads).any() or len(feeder[Generators]):
+    if voltage_dependent(loads).any() or len(feeder[Generators]) or follows_voltage(connections).any():
         return _run_loads(network, request, p_curtail_kw, _loads_now(network, request), start)
-    p = request.p_export_kw - p_curtail_kw - request.p_import_kw
     pair = np.vstack([loads.pair, connections.pair])
     drawn = request.p_load_kw + 1j * request.q_load_kvar
-    s_kva = np.concatenate([-drawn, p + 1j * request.q_kvar])
-    return network.solve(pair, s_kva * 1e3, start=start)
+    u_any = np.ones(len(connections))
+    injected = injected_power(connections, request, p_curtail_kw)(u_any)
+    flow = network.solve(pair, np.concatenate([-drawn * 1e3, injected]), start=start)
+    return with_inverters(connections, request, p_curtail_kw, flow)
 
 
 def measure(network: Network, flow: Flow, values: LimitValues) -> State:
@@ -330,6 +342,7 @@ def certify(
         where_i=_where(worst, "i_limit", "s_limit"),
         reasons=reasons,
         worst=worst,
+        worst_s=flow.worst_over_s,
     )
 
 
@@ -364,9 +377,10 @@ def _run_loads(
     network: Network, request: DmsRequest, curtail_kw: Array | float, drawn: Loads, start: Flow | None
 ) -> Flow:
     """Power flow with loads by their laws and every connection at its export less its curtailment."""
-    p = request.p_export_kw - curtail_kw - request.p_import_kw
-    s_va = (p + 1j * request.q_kvar) * 1e3
-    return network.solve_loads(network.feeder[Connections].pair, s_va, drawn=drawn, start=start)
+    connections = network.feeder[Connections]
+    power = injected_power(connections, request, curtail_kw)
+    flow = network.solve_loads(connections.pair, power, drawn=drawn, start=start)
+    return with_inverters(connections, request, curtail_kw, flow)
 
 
 def _disagreement(network: Network, flow: Flow, claimed_v_pu: Array) -> float:
@@ -388,6 +402,7 @@ def _reasons(state: State, curtail_kw: Array, adjusted_kw: Array, disagreement: 
         (state.flow.converged, "the power flow at the set-points does not converge"),
         (state.flow.residual <= KCL_TOLERANCE_PU, "Kirchhoff residual above 1e-6 pu"),
         *((holds, reason) for reason, holds in kept.items()),
+        (state.flow.worst_over_s <= INVERTER_TOLERANCE, "a set-point is above what its inverter can give"),
         (float(adjusted_kw.min(initial=0.0)) >= 0, "a set-point is negative"),
         (float(curtail_kw.min(initial=0.0)) >= -SETPOINT_TOLERANCE_KW, "a set-point is above its request"),
         (disagreement <= VOLTAGE_AGREEMENT_PU, "voltages differ from the optimiser's by more than 1e-6 pu"),

@@ -83,6 +83,7 @@ def directional_test(
 
     seed  of the units and mixtures that are drawn
     """
+    request = request.holding(solution.q_set_kvar)  # where reactive power is free it stays as it is
     return _Search(problem, request, solution, np.random.default_rng(seed)).best()
 
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from dms import discrete
+from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.problem import DmsProblem
@@ -29,6 +30,7 @@ from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.solution import DmsSolution, Status
 from dms.tick import Tick, from_point, optimise, publish, start_numbers, with_limits_in_force
+from feeders import Connections
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,10 @@ def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -
     tick, operating = with_limits_in_force(tick)
     if not operating:
         return tick, _give_up(tick, Status.NO_OPERATING_POINT)
+    if tick.preexisting and "q_free" in problem.program.variables:
+        kept = _by_reactive_power(tick, options)
+        if kept is not None:
+            return tick, kept
     if problem.limits.preexisting == "strict" and tick.preexisting:
         return tick, _give_up(tick, Status.INFEASIBLE)
     if tick.relaxed and not problem.added and tick.state(tick.none_kw).within(0.0, 0.0):
@@ -108,6 +114,18 @@ def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -
     return tick, min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
 
 
+def _by_reactive_power(tick: Tick, options: IpoptOptions | None) -> DmsSolution | None:
+    """The optimum with every limit as it is: free reactive power may end what zero export breaks."""
+    nominal = replace(tick, values=tick.nominal, relaxed=False)
+    for rung in (_interior, _interior_zero_export):
+        point = rung(nominal, None, options)
+        if point is not None and point.converged:
+            solution = from_point(nominal, point, rung.__name__.strip("_"))
+            if solution.status is Status.CURTAILED and solution.certificate.safe == "yes":
+                return solution
+    return None
+
+
 def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | None, position: Array) -> None:
     if not request.units.same_as(problem.units):
         raise ValueError("the request was made for other connections; use problem.request(...)")
@@ -118,6 +136,7 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
             f"{position.size} positions for {len(problem.controls)} controls; give a number each"
         )
     problem.controls.check(position)
+    require_within_rating(problem.feeder[Connections], request)
 
 
 # Rungs ------------------------------------------------------------------------------------------

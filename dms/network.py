@@ -14,7 +14,7 @@ by a fixed point on the factorised circuit, or Newton where that does not contra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class Flow:
     v           (n_nodes + 1,) complex volt, earth first
     i           (n_branches,) complex ampere, in the order of `Network`
     residual    largest Kirchhoff current residual, per unit of S_base / V_base
+    over_s      (n_connections,) export told to each inverter less what it can give there, of its rating:
+                negative is room, -inf has no rating; empty where no connection was asked
     """
 
     v: Array
@@ -59,6 +61,12 @@ class Flow:
     converged: bool
     iterations: int
     residual: float
+    over_s: Array = field(default_factory=lambda: np.zeros(0), repr=False)
+
+    @property
+    def worst_over_s(self) -> float:
+        """Largest of `over_s`; -inf without rated inverters."""
+        return float(self.over_s.max(initial=-np.inf))
 
 
 class Network:
@@ -131,7 +139,7 @@ class Network:
     def solve_loads(
         self,
         pair: Array | None = None,
-        s_va: Array | None = None,
+        s_va: Array | Power | None = None,
         *,
         drawn: Loads | None = None,
         start: Flow | None = None,
@@ -139,7 +147,7 @@ class Network:
     ) -> Flow:
         """Voltages and currents with the feeder's own loads and generators, each by its law.
 
-        pair, s_va  further constant powers delivered into the feeder, as for `solve`
+        pair, s_va  further powers delivered into the feeder, constant as for `solve` or by a law
         drawn       the loads as they are now; default: as the feeder has them
         start       an earlier solution to start from
         tolerance   largest change of a voltage, per unit, at which it stops
@@ -148,10 +156,11 @@ class Network:
         drawn, made = self.feeder[Loads] if drawn is None else drawn, self.feeder[Generators]
         more = np.zeros((0, 2), dtype=int) if pair is None else pair
         fixed = np.zeros(len(more), dtype=complex) if s_va is None else s_va
+        more_power: Power = fixed if callable(fixed) else lambda _: fixed
         a, b = len(drawn), len(drawn) + len(made)
 
         def power(u: Array) -> Array:
-            parts = [-loads.power_va(drawn, u[:a]), generators.power_va(made, u[a:b]), fixed]
+            parts = [-loads.power_va(drawn, u[:a]), generators.power_va(made, u[a:b]), more_power(u[b:])]
             return np.concatenate(parts)
 
         return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, start, tolerance)

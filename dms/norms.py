@@ -66,6 +66,12 @@ def follow(program: Program, x: Array, weights: Array) -> None:
         x[blocks["peak"].span] = (weights * x[blocks["p_curtail"].span]).max(initial=0.0)
 
 
+def degree(program: Program) -> int:
+    """Power of the curtailment in the objective of the programme's stage, for scaling: 1 or 2."""
+    curtail, q = program.variables["p_curtail"], program.cost_products
+    return 2 if ((q.i >= curtail.start) & (q.i < curtail.stop)).any() else 1
+
+
 def cost_of_cutting(program: Program, weights: Array, most: Array, part: float) -> Array:
     """Objective (n_units,) of the programme's stage when one unit alone is cut by a part of its export.
 

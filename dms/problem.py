@@ -16,6 +16,7 @@ from dms import devices
 from dms.builder import Builder
 from dms.certificate import measure, run
 from dms.controls import Controls, ControlValues, add_move_cost, add_positions, set_position_numbers
+from dms.devices.inverter import add_q_cost, require_rated_voltage
 from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
 from dms.network import Network
 from dms.norms import NORMS, follow
@@ -26,6 +27,7 @@ from dms.request import CurtailUnit, DmsRequest, Units
 from dms.scaling import KW_PER_PU
 from feeders import Connections, Feeder
 from feeders.checks import require_ok
+from feeders.elements.connections import follows_voltage, has_volt_watt
 from feeders.table import Array
 
 PEAK_TOL = 0.01
@@ -120,8 +122,31 @@ class DmsProblem:
 
     def laws(self, numbers: Numbers) -> bytes:
         """The laws that loads and injections follow under a tick's numbers, to tell them apart."""
-        given, rows = self.program.columns("given"), self.program.row_indices("power")
+        given, rows = self.program.columns("given"), self.law_rows
         return numbers.x_lo[given].tobytes() + numbers.row_lo[rows].tobytes()
+
+    @cached_property
+    def law_rows(self) -> Array:
+        """Rows that hold the laws of loads and injections: those with a regime are among them."""
+        rows = self.program.row_indices("power")
+        caps = self.program.rows.get("volt_watt")
+        return rows if caps is None else np.concatenate([rows, caps.index])
+
+    def moved_inverters(self, gap: Array) -> Array:
+        """(n_connections,) largest entry of a `law_gap` in the curves of every inverter."""
+        worst, t = np.zeros(len(self.units.of_connection)), self.feeder[Connections]
+        for row, mine in (("volt_var", t.q_mode == "volt_var"), ("volt_watt", has_volt_watt(t))):
+            if row in self.program.rows:
+                worst[mine] = np.maximum(worst[mine], gap[self.program.rows[row].span])
+        return worst
+
+    def q_set_kvar(self, x: Array) -> Array:
+        """(n_connections,) reactive power at a point of the programme where it is free, 0 elsewhere."""
+        q = np.zeros(len(self.units.of_connection))
+        if "q_free" in self.program.variables:
+            free = self.feeder[Connections].q_mode == "free"
+            q[free] = x[self.program.variables["q_free"].span] * KW_PER_PU
+        return q
 
     def law_gap(self, x: Array, one: Numbers, other: Numbers) -> Array:
         """Difference at x, per unit, of every row of `Program` between two sets of numbers."""
@@ -204,7 +229,12 @@ def compile(
     NORMS[norm](b, b.variables("p_curtail"), w)  # (2a) by (4), (5) or (6)
     if len(moved):
         add_move_cost(b)
-    return DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish(), peak_tol=peak_tol)
+    add_q_cost(b, feeder[Connections])
+    problem = DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish(), peak_tol=peak_tol)
+    if follows_voltage(feeder[Connections]).any():
+        idle = problem.network.solve(np.zeros((0, 2), dtype=int), np.zeros(0))
+        require_rated_voltage(feeder[Connections], idle.v)
+    return problem
 
 
 def _weights(units: Units, given: Mapping[str, float]) -> Array:

@@ -94,11 +94,6 @@ class Objective:
     products: Products
     hold: str | None = None
 
-    @property
-    def degree(self) -> int:
-        """Power of the curtailment in it, for scaling: 2 with products, else 1."""
-        return 2 if len(self.products.i) else 1
-
 
 @dataclass(frozen=True)
 class Program:

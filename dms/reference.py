@@ -20,6 +20,7 @@ from dms.problem import PEAK_TOL, DmsProblem
 from dms.problem import compile as compile_problem
 from dms.program import Program
 from dms.pyomo_program import coefficients, largest_difference, to_program
+from dms.reference_inverters import q_cost
 from dms.reference_laws import LAWS, Into, add_rows
 from dms.reference_limits import limits_text
 from dms.request import CurtailUnit, Units
@@ -154,14 +155,15 @@ def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
         costs["linf"] = m.peak["r"]
     if first not in costs or second not in ("", "l1", "l2"):
         raise KeyError(f"norm {norm!r} is not in the Pyomo text")
-    m.cost = pyo.Objective(expr=costs[first] + _move_cost(m, first))
+    m.cost = pyo.Objective(expr=costs[first] + _trifles(m, first))
     m.held = {}
     if second:
-        m.cost_2 = pyo.Objective(expr=costs[second] + _move_cost(m, second))
+        m.cost_2 = pyo.Objective(expr=costs[second] + _trifles(m, second))
         m.cost_2.deactivate()
         m.held = {"cost_2": "peak"}
 
 
-def _move_cost(m: pyo.ConcreteModel, norm: str) -> Any:
-    """A trifle for every step moved."""
-    return (1e-10 if norm == "l2" else 1e-7) * sum(m.moved.values()) if hasattr(m, "moved") else 0.0
+def _trifles(m: pyo.ConcreteModel, norm: str) -> Any:
+    """A trifle for every step moved, and for free reactive power Q^2 / S."""
+    cost: Any = q_cost(m, 1e-10 if norm == "l2" else 1e-6)
+    return cost + (1e-10 if norm == "l2" else 1e-7) * sum(m.moved.values()) if hasattr(m, "moved") else cost

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dms.controls import ControlValues
+from dms.reference_inverters import add_inverters
+from dms.reference_inverters import add_rows as add_rows
 from dms.request import Units
 from dms.scaling import S_BASE_VA
 from feeders import ABSENT, EARTH, Connections, Feeder, Generators, Lines, Loads, Sources, Switches
@@ -47,13 +49,6 @@ def _currents(m: pyo.ConcreteModel, name: str, labels: list[str]) -> tuple[Any, 
     m.add_component(f"{name}_re", re)
     m.add_component(f"{name}_im", im)
     return re, im
-
-
-def add_rows(m: pyo.ConcreteModel, name: str, rows: dict[str, Any]) -> None:
-    """A named block of constraints, one per key."""
-    import pyomo.environ as pyo
-
-    m.add_component(name, pyo.Constraint(list(rows), rule=lambda _, key: rows[key]))
 
 
 def _z_base(feeder: Feeder, node: int) -> float:
@@ -389,13 +384,18 @@ def prosumers(m: pyo.ConcreteModel, feeder: Feeder, units: Units, into: Into) ->
         return
     i_re, i_im = _currents(m, "i_prosumer", list(units.connection_label))
     m.p_curtail = pyo.Var(list(units.name), bounds=(0, None), initialize=0.0)
+    across = {key: _across(m, feeder, pair) for key, pair in zip(units.connection_label, t.pair, strict=True)}
+    held_back = {
+        key: units.share[k] * m.p_curtail[units.name[units.of_connection[k]]]
+        for k, key in enumerate(units.connection_label)
+    }
+    own = add_inverters(m, feeder, units, across, held_back)
     p, q = {}, {}
     for k, key in enumerate(units.connection_label):
         a, b = t.pair[k]
-        u_re, u_im = _across(m, feeder, (a, b))
-        held_back = units.share[k] * m.p_curtail[units.name[units.of_connection[k]]]
-        p[key] = u_re * i_re[key] + u_im * i_im[key] + held_back == 0
-        q[key] = u_im * i_re[key] - u_re * i_im[key] == 0
+        u_re, u_im = across[key]
+        p[key] = u_re * i_re[key] + u_im * i_im[key] + held_back[key] == 0
+        q[key] = u_im * i_re[key] - u_re * i_im[key] + own.get(key, 0.0) == 0
         m.injected[a].append((i_re[key], i_im[key]))
         m.injected[b].append((-i_re[key], -i_im[key]))
     add_rows(m, "p_prosumer", p)

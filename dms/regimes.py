@@ -1,4 +1,4 @@
-"""Regimes: which of its laws a load or generator obeys while a tick is solved.
+"""Regimes: which of its laws a load, generator or inverter obeys while a tick is solved.
 
 A law that follows the voltage is written by pieces: inside its band, below, above. A solve takes one
 piece for each load; what the solution says about the voltage decides the piece for the next solve.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from feeders import Generators, Loads
+from feeders import Connections, Generators, Loads
 from feeders.elements.loads import per_unit, steps_at
 from feeders.table import Array
 
@@ -31,10 +31,12 @@ class Regimes:
 
     v         (n_nodes + 1,) complex volt, earth first; None: everything is inside its band
     pinned_w  (n_loads,) w at which a pinned load reads its piece, NaN for the others; None: none is
+    held_w    (n_connections,) the same for inverters held in a piece
     """
 
     v: Array | None = None
     pinned_w: Array | None = None
+    held_w: Array | None = None
 
     @property
     def known(self) -> bool:
@@ -46,7 +48,7 @@ class Regimes:
         """Number of pinned loads."""
         return 0 if self.pinned_w is None else int(np.count_nonzero(~np.isnan(self.pinned_w)))
 
-    def w(self, t: Loads | Generators) -> Array:
+    def w(self, t: Loads | Generators | Connections) -> Array:
         """|u| / v_nom (n,) across every pair, one without voltages."""
         if self.v is None:
             return np.ones(len(t))
@@ -56,6 +58,19 @@ class Regimes:
         """w of the loads (n,), at the pins where there are any."""
         w = self.w(t)
         return w if self.pinned_w is None else np.where(np.isnan(self.pinned_w), w, self.pinned_w)
+
+    def held(self, n: int) -> Array:
+        """(n_connections,) bool: inverters that are held in a piece."""
+        return np.zeros(n, dtype=bool) if self.held_w is None else ~np.isnan(self.held_w)
+
+    def connection_w(self, t: Connections) -> Array:
+        """w of the connections (n,), where they are held if they are."""
+        w = self.w(t)
+        return w if self.held_w is None else np.where(np.isnan(self.held_w), w, self.held_w)
+
+    def hold(self, t: Connections, moving: Array) -> Regimes:
+        """Also hold some inverters, (n_connections,) bool, in the piece that they are in now."""
+        return replace(self, held_w=np.where(moving | self.held(len(t)), self.connection_w(t), np.nan))
 
     def pin(self, t: Loads, at: Array, moving: Array | None = None) -> Regimes:
         """Also pin stepping loads that stand at the end of their band at voltages `at`.

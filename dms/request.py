@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -77,9 +77,10 @@ class DmsRequest:
     """One tick.
 
     p_export_kw, p_import_kw  (n_connections,)  OES and OIS, >= 0
-    q_kvar                    (n_connections,)  injected
+    q_kvar                    (n_connections,)  injected, by the inverter or beside it (`Connections`)
     p_load_kw, q_load_kvar    (n_loads,)        consumed by the plain loads
     units                     who is curtailed together
+    q_set_kvar                (n_connections,)  set-point of the inverters whose Q is free; empty: zero
 
     Raises  ValueError  a wrong length, a value that is not finite, or a negative export or import
     """
@@ -90,10 +91,13 @@ class DmsRequest:
     p_load_kw: Array
     q_load_kvar: Array
     units: Units
+    q_set_kvar: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         n, n_loads = len(self.units.of_connection), np.size(self.p_load_kw)
-        for name in ("p_export_kw", "p_import_kw", "q_kvar", "p_load_kw", "q_load_kvar"):
+        if not np.size(self.q_set_kvar):
+            object.__setattr__(self, "q_set_kvar", np.zeros(n))
+        for name in ("p_export_kw", "p_import_kw", "q_kvar", "q_set_kvar", "p_load_kw", "q_load_kvar"):
             value = np.array(getattr(self, name), dtype=float)
             bad = ~np.isfinite(value)
             if name in ("p_export_kw", "p_import_kw"):
@@ -131,9 +135,11 @@ class DmsRequest:
 
     def exporting(self, p_export_kw: Array) -> DmsRequest:
         """The same tick with other exports."""
-        return DmsRequest(
-            p_export_kw, self.p_import_kw, self.q_kvar, self.p_load_kw, self.q_load_kvar, self.units
-        )
+        return replace(self, p_export_kw=p_export_kw)
+
+    def holding(self, q_set_kvar: Array) -> DmsRequest:
+        """The same tick with set-points (n_connections,) for the inverters whose Q is free."""
+        return replace(self, q_set_kvar=q_set_kvar)
 
 
 def _check_length(name: str, value: Array, n: int, what: str) -> None:

@@ -79,6 +79,8 @@ class DmsSolution:
 
     p_curtail_kw, p_adjusted_kw  (n_connections,)  AES = OES - curtailment, as sent (3)
     unit_curtail_kw              (n_units,)        before rounding
+    q_kvar                       (n_connections,)  reactive power injected at the AES, by the power flow
+    q_set_kvar                   (n_connections,)  set-point of inverters whose Q is free, 0 of the others
     state, values                power flow at the AES, and the limits in force
     nominal                      the limits before any was widened
     preexisting                  limits broken at zero export, with their original values
@@ -93,6 +95,8 @@ class DmsSolution:
     p_curtail_kw: Array = field(repr=False)
     p_adjusted_kw: Array = field(repr=False)
     unit_curtail_kw: Array = field(repr=False)
+    q_kvar: Array = field(repr=False)
+    q_set_kvar: Array = field(repr=False)
     certificate: Certificate
     state: State = field(repr=False)
     nominal: LimitValues = field(repr=False)

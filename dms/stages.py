@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from dms.interior import InteriorPoint, IpoptOptions
-from dms.norms import cost_of_cutting
+from dms.norms import cost_of_cutting, degree
 from dms.problem import DmsProblem
 from dms.program import Numbers, Program
 
@@ -111,12 +111,12 @@ def objective_scale(problem: DmsProblem, numbers: Numbers, stage: int = -1) -> f
     """
     program = problem.program.for_stage(range(problem.program.stages)[stage])
     most = numbers.x_hi[program.variables["p_curtail"].span]
-    degree = program.objectives[stage].degree
+    power = degree(program)
     cost = cost_of_cutting(program, problem.weights, most, 0.01)
     if not (cost > 0).any():
         return 1.0
     typical = float(np.median(cost[cost > 0]))
-    return 1.0 / max(min(float(cost.max()), 100.0**degree * typical), 1e-11**degree)
+    return 1.0 / max(min(float(cost.max()), 100.0**power * typical), 1e-11**power)
 
 
 def _start(warm: InteriorPoint | None, stage: int, stages: int) -> InteriorPoint | None:

@@ -23,6 +23,7 @@ from dms.certificate import (
     other_flows,
     run,
 )
+from dms.injection import inverters_at
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.limits import LimitValues
 from dms.limits.values import Found
@@ -34,18 +35,22 @@ from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution, Preexisting, Status
-from feeders import Loads
+from feeders import Connections, Loads
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
 NEGLIGIBLE_KW = 1e-3
 """Total curtailment below which no limit needs to bind."""
+TRIFLING = 1e-5
+"""Share of the export that is negligible, too, where free reactive power may leave nothing to curtail."""
 
 REGIME_ROUNDS = 10
 """Times that loads may be moved to the regime their voltage asks for, and the tick solved again."""
 FREE_ROUNDS = 3
 """Of these, those in which a load may still come back from the piece it was moved to."""
+MOVES_BEFORE_HOLD = 3
+"""An inverter that has changed its piece this often is held in one."""
 REGIME_TOLERANCE_PU = 1e-9
 """Power by which a load may differ from its whole law, of 1 MVA: a milliwatt."""
 
@@ -158,10 +163,12 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
 def optimise(
     tick: Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
 ) -> InteriorPoint:
-    """Ipopt through every stage of the norm, again until every load is in the regime its voltage asks for."""
+    """Ipopt through every stage of the norm, again until all are in the regime their voltage asks for."""
     problem = tick.problem
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
+    inverters = problem.feeder[Connections]
+    moves = np.zeros(len(inverters), dtype=int)
     for done in range(REGIME_ROUNDS):
         point = stages.solve(interior.solve, problem, numbers, warm=warm, options=options)
         iterations += point.iterations
@@ -174,13 +181,18 @@ def optimise(
         if problem.laws(numbers) in seen or done >= FREE_ROUNDS:  # back and forth: pin those who go
             regimes = regimes.pin(loads, own, _changed_loads(problem, point.x, solved, numbers))
             numbers = tick.numbers(regimes)
+        moved = problem.moved_inverters(problem.law_gap(point.x, solved, numbers)) > REGIME_TOLERANCE_PU
+        moves += moved
+        if (moved & (moves >= MOVES_BEFORE_HOLD)).any():
+            regimes = regimes.hold(inverters, moved & (moves >= MOVES_BEFORE_HOLD))
+            numbers = tick.numbers(regimes)
         if _same_laws(problem, point.x, solved, numbers):
             over = None if flow is None or not point.converged else _beyond(tick, point, flow, asked)
             if over is None:
                 break
             tick = replace(tick, values=tick.values.tightened(over))
             numbers = tick.numbers(regimes)
-        log.info("loads change their regime; solved again")
+        log.info("loads or inverters change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
     return replace(point, iterations=iterations)
 
@@ -190,6 +202,7 @@ def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) ->
 
     Returns  the worst of all states, one array for each family of limits
     """
+    tick = decided(tick, point)
     curtail = np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)
     split = tick.request.units.split_kw(curtail)
     flows = [flow, *other_flows(tick.network, tick.request, split, flow)]
@@ -204,9 +217,17 @@ def _curtailment_kw(tick: Tick, point: InteriorPoint) -> Array:
     return curtail
 
 
+def decided(tick: Tick, point: InteriorPoint | None) -> Tick:
+    """The tick with a point's set-points for the inverters whose reactive power is free."""
+    if point is None or "q_free" not in tick.problem.program.variables:
+        return tick
+    q_set = np.round(tick.problem.q_set_kvar(point.x) / ROUND_KW) * ROUND_KW
+    return replace(tick, request=tick.request.holding(q_set))
+
+
 def _same_laws(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> bool:
-    rows = problem.program.row_indices("power")
-    return bool(problem.law_gap(x, one, other)[rows].max(initial=0.0) <= REGIME_TOLERANCE_PU)
+    gap = problem.law_gap(x, one, other)[problem.law_rows]
+    return bool(gap.max(initial=0.0) <= REGIME_TOLERANCE_PU)
 
 
 def _changed_loads(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> Array:
@@ -226,7 +247,7 @@ def _flow_at(tick: Tick, point: InteriorPoint) -> Flow | None:
     """
     if np.any(tick.free):
         return None
-    flow = tick.state(np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)).flow
+    flow = decided(tick, point).state(np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)).flow
     return flow if flow.converged else None
 
 
@@ -244,6 +265,7 @@ def publish(
     flow: Flow | None = None,
 ) -> DmsSolution:
     """Round, certify, and put everything that is reported into one object."""
+    tick = decided(tick, point)
     request = tick.request
     # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
     asked = request.p_export_kw if rung == "zero_export" else request.units.split_kw(unit_curtail_kw)
@@ -271,6 +293,8 @@ def publish(
         method=rung,
         p_curtail_kw=request.p_export_kw - adjusted,
         p_adjusted_kw=adjusted,
+        q_kvar=inverters_at(tick.problem.feeder[Connections], request, adjusted, flow).q_kvar,
+        q_set_kvar=request.q_set_kvar,
         unit_curtail_kw=request.units.total_kw(request.p_export_kw - adjusted),
         certificate=certificate,
         state=state,
@@ -311,7 +335,10 @@ def _status(rung: str, certificate: Certificate, point: InteriorPoint | None) ->
 
 def _plausible(tick: Tick, found: Certificate, curtail_kw: Array, point: InteriorPoint | None) -> bool:
     """At an optimum that curtails at all, some limit binds; a stop without one was no optimum."""
-    if tick.problem.added or float(curtail_kw.sum()) < NEGLIGIBLE_KW or found.nearness >= -1:
+    negligible = NEGLIGIBLE_KW
+    if "q_free" in tick.problem.program.variables:  # squares are flat where nothing need be curtailed
+        negligible = max(negligible, TRIFLING * float(tick.most_kw.sum()))
+    if tick.problem.added or float(curtail_kw.sum()) < negligible or found.nearness >= -1:
         return True
     # A load with two states may stand away from the limits in the one that the power flow finds.
     return point is not None and bool(len(tick.problem.program.columns("given"))) and _binds(tick, point)

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from anoca.config import ExtraProsumer, Scenario
+from anoca.config_reactive import ReactiveSection
 from anoca.results import SUMMARY, TABLES
 
 TARGET = Path(__file__).with_name("scenarios.md")
@@ -73,6 +74,7 @@ def main() -> None:
             parts.append(_section(f"[{name}]", field.annotation))
         if name == "prosumers":
             parts.append(_section("[[prosumers.extra]]", ExtraProsumer))
+            parts.append(_section("[prosumers.reactive]", ReactiveSection))
     parts.append(
         "## Result tables\n\n`results/<name>/<hash>/<table>.parquet`, readable with `pandas.read_parquet`.\n"
     )

@@ -23,6 +23,7 @@ from feeders.elements import (
     Windings,
 )
 from feeders.feeder import Buses, Feeder, Nodes
+from feeders.inverters import Inverters
 from feeders.table import ABSENT, EARTH, Table
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Draft",
     "Feeder",
     "Generators",
+    "Inverters",
     "Lines",
     "Loads",
     "Nodes",

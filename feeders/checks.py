@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from feeders.checks_inverters import check_inverters
 from feeders.checks_shunts import check_shunts, connection_pairs
 from feeders.elements import (
     Connections,
@@ -346,6 +347,7 @@ def _rows_by(key: Array) -> dict[int, list[int]]:
 def _connections(feeder: Feeder) -> Iterator[Issue]:
     connections = feeder[Connections]
     yield from connection_pairs(connections)
+    yield from check_inverters(connections)
     known = {"", *feeder[Loads].name}
     for prosumer, load in zip(connections.prosumer, connections.load, strict=True):
         if load not in known:

@@ -84,22 +84,13 @@ def add_power(
     if not len(rows):
         b.add_power(name, label, u, i)
         return
-    mine = label[rows]
-    at_rest = {"start": 1.0, "role": "drawn"}
-    w = b.add_variables(f"w_{name}", mine, lo=W_MIN, **at_rest).index  # type: ignore[arg-type]
-    m = b.add_variables(f"m_{name}", mine, **at_rest).index  # type: ignore[arg-type]
-    n = np.arange(len(rows))
-    across = u.take(rows).times(1 / v_nom_v[rows])
-    minus_m = Terms(n, m, -np.ones(len(n)))
-    b.add_rows(f"square_{name}", mine, linear=minus_m, products=across.dot(across), role="power")
-    square = Products(n, w, w, np.ones(len(n)))
-    b.add_rows(f"root_{name}", mine, linear=minus_m, products=square, role="power")
+    w, m = lift_voltage(b, name, label[rows], u.take(rows).times(1 / v_nom_v[rows]))
     further = []
     for part, k in zip("pq", exponents.T, strict=True):
         terms = [(rows, w), (rows, m)]
         lifted = rows[~np.isin(k[rows], (0.0, 1.0, 2.0))]
         if len(lifted):
-            y = b.add_variables(f"y_{part}_{name}", label[lifted], **at_rest).index  # type: ignore[arg-type]
+            y = b.add_variables(f"y_{part}_{name}", label[lifted], start=1.0, role="drawn").index
             place = np.searchsorted(rows, lifted)
             one, count = np.ones(len(lifted)), np.arange(len(lifted))
             b.add_rows(
@@ -117,6 +108,22 @@ def add_power(
         products = [Products(r, c, x, -np.ones(len(r))) for (r, x), c in zip(terms, given, strict=True)]
         further.append(sum(products[1:], start=products[0]))
     b.add_power(name, label, u, i, products=(further[0], further[1]))
+
+
+def lift_voltage(b: Builder, name: str, label: Array, across: Phasor) -> tuple[Array, Array]:
+    """Variables w = |u| / v_nom and m = w^2, (n,) each, with their rows `square_<name>`, `root_<name>`.
+
+    across  (n,) u / v_nom
+    """
+    at_rest = {"start": 1.0, "role": "drawn"}
+    w = b.add_variables(f"w_{name}", label, lo=W_MIN, **at_rest).index  # type: ignore[arg-type]
+    m = b.add_variables(f"m_{name}", label, **at_rest).index  # type: ignore[arg-type]
+    n = np.arange(len(label))
+    minus_m = Terms(n, m, -np.ones(len(n)))
+    b.add_rows(f"square_{name}", label, linear=minus_m, products=across.dot(across), role="power")
+    square = Products(n, w, w, np.ones(len(n)))
+    b.add_rows(f"root_{name}", label, linear=minus_m, products=square, role="power")
+    return w, m
 
 
 def set_power(program: Program, numbers: Numbers, name: str, law: Law, p_kw: Array, q_kvar: Array) -> None:

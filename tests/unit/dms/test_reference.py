@@ -9,7 +9,7 @@ import pytest
 from dms import NORMS, Controls, Limits, Status, compile, reference, solve
 from dms.phasor import Products, Terms
 from dms.program import Objective, Program
-from feeders import Connections, Feeder, Loads, library
+from feeders import Connections, Feeder, Inverters, Loads, library
 
 SAME = 1e-12
 LIMITS = Limits(v_min_pu=0.93, v_max_pu=1.04, band_up_to_kv=5.0, i_scale=0.9, i_max_default_a=70.0)
@@ -47,6 +47,31 @@ def test_coefficients_agree(feeder: Feeder, norm: str) -> None:
         assert {"v_band", "i_limit", "kcl_re", "p_prosumer"} <= set(text.rows)
         worst, where = reference.largest_difference(ours, text)
         assert worst <= SAME, where
+
+
+MODES = ("constant", "unity", "power_factor", "volt_var", "free", "request")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_coefficients_agree_with_inverters_of_every_mode(norm: str) -> None:
+    """Wye and delta, with Volt-Watt and without; a prosumer of three connections among them."""
+    feeder = library.synthetic(16, 2, phases="mixed", prosumers=0.8, delta_share=0.5)
+    t = feeder[Connections]
+    names = t.prosumer.copy()
+    names[[3, 7, 9]] = "three phases"
+    t = t.replace(prosumer=names, share=np.where(names == "three phases", [1 / 3], 1.0))
+    modes = {str(name): MODES[k % len(MODES)] for k, name in enumerate(dict.fromkeys(names))}
+    modes["three phases"] = "volt_var"
+    rules = Inverters("unity", modes, power_factor=-0.93, volt_watt=((1.05, 1.0), (1.08, 0.1)))
+    feeder = rules.on(feeder.with_tables(t))
+    given = {"norm": norm, "limits": LIMITS}
+    ours = compile(feeder, **given).program
+    text = reference.to_program(reference.build_model(feeder, **given))
+    blocks = {"volt_var", "volt_watt", "s_prosumer", "export_prosumer", "piece_prosumer", "square_prosumer"}
+    assert blocks <= set(text.rows)
+    assert "q_free" in text.variables
+    worst, where = reference.largest_difference(ours, text)
+    assert worst <= SAME, where
 
 
 CONTROLS = Controls(taps=("dy", "dd"), winding={"dd": 0}, capacitors=("bank", "unit"), steps_per_tick=3)
