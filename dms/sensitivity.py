@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
@@ -21,8 +20,8 @@ from feeders.table import Array
 
 LEAST_SHARE = 1e-4
 """A limit whose multiplier is less than this share of the largest is taken as not active."""
-DEPENDENT = 1e-10
-"""Square of the sine below which active limits ask the same: each then carries an equal part."""
+DEPENDENT = 1e-5
+"""Relative singular value below which active limits ask the same: each then carries an equal part."""
 UNDETERMINED = 1e-3
 """Part of a figure that may rest on controls that the optimum leaves free, before it counts as unknown."""
 BATCH = 64
@@ -157,7 +156,7 @@ def worth(
     scale = 1 / np.sqrt(np.where(bend > 0, bend, 1.0)) if curved else np.ones(len(bend))
     pins = np.zeros((len(pinned), len(controls)))
     pins[np.arange(len(pinned)), pinned] = 1.0
-    held = _Held(np.vstack([reduced.gradient(at), pins])[:, free] * scale)
+    held = Held(np.vstack([reduced.gradient(at), pins])[:, free] * scale)
     goal = figure[free] * scale
     rest = held.along(goal)
     if curved:
@@ -178,27 +177,27 @@ def worth(
     return of_rows, mu[len(at) :]
 
 
-class _Held:
-    """Active limits (rows of `asked`) that a move must not touch, and the multipliers that hold it back."""
+class Held:
+    """Limits (rows of `asked`) that a move must not touch, and the multipliers that hold it back.
+
+    The projection must be exact: one that gives by a trifle lets limits that are all but opposed move along
+    their difference, and what that is worth is then off by orders of magnitude (case 2, linf_l2).
+    """
 
     def __init__(self, asked: Array) -> None:
-        self._length = np.linalg.norm(asked, axis=1)
-        self._rows = asked / np.where(self._length > 0, self._length, 1.0)[:, None]
-        gram = self._rows @ self._rows.T
-        self._factor = np.linalg.cholesky(gram + DEPENDENT * np.eye(len(gram)))
+        length = np.linalg.norm(asked, axis=1)
+        self._length = np.where(length > 0, length, np.inf)
+        left, size, right = np.linalg.svd(asked / self._length[:, None], full_matrices=False)
+        kept = size > DEPENDENT * size.max(initial=0.0)
+        self._basis, self._back = right[kept], left[:, kept] / size[kept]
 
     def along(self, move: Array) -> Array:
-        """The part of a move that changes no active limit."""
-        return np.asarray(move - self._rows.T @ self._split(move))
+        """The part of a move that changes no limit."""
+        return np.asarray(move - self._basis.T @ (self._basis @ move))
 
     def multipliers(self, pull: Array) -> Array:
-        """mu with A' mu nearest to a pull, equal for rows that are alike."""
-        return self._split(pull) / np.where(self._length > 0, self._length, np.inf)
-
-    def _split(self, vector: Array) -> Array:
-        lower = self._factor
-        half = scipy.linalg.solve_triangular(lower, self._rows @ vector, lower=True, check_finite=False)
-        return np.asarray(scipy.linalg.solve_triangular(lower.T, half, check_finite=False))
+        """mu with asked' mu nearest to a pull, equal for rows that are alike."""
+        return np.asarray(self._back @ (self._basis @ pull) / self._length)
 
 
 def _lagrangian(program: Program, point: InteriorPoint) -> sp.csr_matrix:

@@ -88,7 +88,7 @@ def explained_diagram(
 ) -> Path:
     """The feeder with limits coloured by what they do, and a circle at every curtailed home.
 
-    named   what limits do ("bind", "broken without export"), and the elements as tables of limits name them
+    named   what limits do ("limits that bind", "broken without export"), and the elements as tables of limits name them
     cut_kw  curtailment by prosumer; the area of a circle is proportional to it
     """
     values = LimitValues.resolve(feeder, limits)
@@ -109,7 +109,7 @@ def explained_diagram(
         points = np.array([where[a] for a, b in between if a == b]).reshape(-1, 2)
         axes.plot(points[:, 0], points[:, 1], "D", ms=7, color=shade, zorder=4)
         if between:
-            axes.plot([], [], "-D", color=shade, lw=4, label=f"limits: {what}")
+            axes.plot([], [], "-D", color=shade, lw=4, label=what)
     _draw_cuts(axes, feeder, where, cut_kw)
     axes.set_title(title)
     axes.set_aspect("equal", adjustable="datalim")
