@@ -89,7 +89,7 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     """
     numbers = _numbers(problem, request, solution)
     x = _state(problem, numbers, solution)
-    every = LimitRows.of(problem.program, solution.state, solution.nominal)
+    every = LimitRows.of(problem.program, solution.state, solution.nominal, numbers, x)
     optimum = solution.point if solution.point is not None and solution.point.converged else None
     active: Active | None = None
     binding = np.abs(every.over) <= every.tolerance

@@ -17,13 +17,11 @@ import numpy as np
 
 from dms.phasor import Products, Terms
 from dms.program import Block, Numbers, Objective, Program
-from dms.sensitivity import network_rows
 from feeders.table import Array
 
 
-def with_limit_slack(program: Program) -> Program:
-    """Every limit of the network may give, up or down; the least sum of what they give is the objective."""
-    rows = network_rows(program)
+def with_limit_slack(program: Program, rows: Array) -> Program:
+    """Some rows of limits may give, up or down; the least sum of what they give is the objective."""
     names = np.array(program.row_names(), dtype=object)[rows]
     up = Block("slack_up", program.n, names, "control")
     down = Block("slack_down", up.stop, names, "control")
@@ -72,9 +70,10 @@ def support_of(program: Program, x: Array) -> Array:
     return found
 
 
-def numbers_for(elastic: Program, numbers: Numbers, support: Array | None = None) -> Numbers:
+def numbers_for(elastic: Program, numbers: Numbers, rows: Array, support: Array | None = None) -> Numbers:
     """The tick's numbers, with bounds of the slacks; limits start with the slack that they lack.
 
+    rows     that may give
     support  (n_nodes,) complex, per unit, to start from; default: none
     """
     own = elastic.numbers
@@ -88,7 +87,6 @@ def numbers_for(elastic: Program, numbers: Numbers, support: Array | None = None
     )
     blocks = elastic.variables
     if "slack_up" in blocks:
-        rows = network_rows(elastic)
         found = elastic.constraints(joined.x0)[rows]
         joined.x0[blocks["slack_up"].span] = np.maximum(joined.row_lo[rows] - found, 0.0)
         joined.x0[blocks["slack_down"].span] = np.maximum(found - joined.row_hi[rows], 0.0)

@@ -20,7 +20,6 @@ from dms.program import Numbers, Program
 from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU, S_BASE_VA
-from dms.sensitivity import network_rows
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
@@ -124,8 +123,8 @@ def explain_infeasible(
         nodes = tuple(s.element for s in slacks if s.problem == "currents_sparse")
         kind = Blocked.NO_OPERATING_POINT if slacks else Blocked.UNKNOWN
         return Infeasibility(kind, nodes, slacks, case.most_kw, failed)
-    slacks, curtail, solved = case.limits(rest)
-    if case.state(curtail).within(0.0, 0.0):
+    slacks, curtail, state, solved = case.limits(rest)
+    if state.within(0.0, 0.0):
         broken = _broken(rest)
         kind = Blocked.AT_ZERO_EXPORT if broken else Blocked.NOT_AT_ALL
         return Infeasibility(kind, broken, (), curtail)
@@ -162,9 +161,16 @@ class _Case:
     def most_kw(self) -> Array:
         return self.request.units.unit_export_kw(self.request.p_export_kw)
 
-    def state(self, unit_curtail_kw: Array) -> State:
-        split = self.request.units.split_kw(unit_curtail_kw)
-        return measure(self.network, run(self.network, self.request, split), self.values)
+    @property
+    def rows(self) -> Array:
+        """Rows of the limits that may be asked to give: the network's, not those of inverters."""
+        rows = self.problem.program.rows
+        return np.concatenate([rows[f.rows].index for f in self.values.families])
+
+    def state(self, unit_curtail_kw: Array, q_set_kvar: Array | None = None) -> State:
+        request = self.request if q_set_kvar is None else self.request.holding(q_set_kvar)
+        split = request.units.split_kw(unit_curtail_kw)
+        return measure(self.network, run(self.network, request, split), self.values)
 
     def numbers(self, regimes: Regimes, curtail_kw: Array) -> Numbers:
         """The tick's numbers, started from the programme's power flow at a curtailment (n_units,)."""
@@ -174,9 +180,9 @@ class _Case:
         follow(problem.program, numbers.x0, problem.weights)
         return numbers
 
-    def limits(self, rest: State) -> tuple[tuple[Slack, ...], Array, bool]:
-        """Limits that have to give, the curtailment at which they give least, and whether that is solved."""
-        elastic = with_limit_slack(self.problem.program)
+    def limits(self, rest: State) -> tuple[tuple[Slack, ...], Array, State, bool]:
+        """Limits that have to give, where they give least (curtailment and state), and if that is solved."""
+        elastic = with_limit_slack(self.problem.program, self.rows)
         best: InteriorPoint | None = None
         for curtail in (self.most_kw, np.zeros(len(self.most_kw))):
             flow = self.state(curtail).flow
@@ -186,8 +192,11 @@ class _Case:
             if best is not None and best.objective < NEGLIGIBLE:
                 break
         if best is None:
-            return (), self.most_kw, False
-        return self._limit_slacks(elastic, best.x), self._curtailment_kw(best.x), True
+            return (), self.most_kw, rest, False
+        curtail = self._curtailment_kw(best.x)
+        free = "q_free" in self.problem.program.variables
+        state = self.state(curtail, self.problem.q_set_kvar(best.x) if free else None)
+        return self._limit_slacks(elastic, best.x), curtail, state, True
 
     def currents(self, limits: bool) -> tuple[tuple[Slack, ...], tuple[str, ...]]:
         """Support at the nodes, sparse and spread; also the names of problems that were not solved."""
@@ -224,12 +233,11 @@ class _Case:
         options = self.options or IpoptOptions(max_iter=300)
         for _ in range(REGIME_ROUNDS):
             if not limits:
-                rows = network_rows(program)
-                numbers.row_lo[rows], numbers.row_hi[rows] = -np.inf, np.inf
+                numbers.row_lo[self.rows], numbers.row_hi[self.rows] = -np.inf, np.inf
             laws.add(self.problem.laws(numbers))
             if start is not None:
                 numbers.x0[:] = start[0][: program.n]
-            given = numbers_for(elastic, numbers, None if start is None else start[1])
+            given = numbers_for(elastic, numbers, self.rows, None if start is None else start[1])
             point = interior.solve(elastic, given, objective_scale=scale, options=options)
             log.info("elastic problem: %s after %d iterations", point.status, point.iterations)
             if not point.converged or not len(program.columns("given")):
@@ -248,7 +256,7 @@ class _Case:
         program = self.problem.program
         given = np.zeros(program.m)
         up, down = (x[elastic.variables[name].span] for name in ("slack_up", "slack_down"))
-        given[network_rows(program)] = down - up
+        given[self.rows] = down - up
         value = program.constraints(x[: program.n])
         found: list[tuple[float, Slack]] = []
         for f in self.values.families:

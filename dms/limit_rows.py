@@ -1,4 +1,8 @@
-"""Limits one by one, as people name them: both sides of every family in one table, in practical units."""
+"""Limits one by one, as people name them: both sides of every family in one table, in practical units.
+
+Rows of limits that are no family of `dms.limits`, those that inverters bring with them, follow as they stand
+in the programme.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dms.certificate import State
-from dms.limits import Family, LimitValues
-from dms.program import Program
+from dms.limits import BAND_TOLERANCE_PU, Family, LimitValues
+from dms.program import Numbers, Program
+from dms.sensitivity import network_rows
 from feeders.table import Array
 
 STEPS = {"pu": ("0.01 pu", 0.01), "A": ("1 A", 1.0), "VA": ("1 kVA", 1e3), "kW": ("1 kW", 1.0)}
 """What a limit of a unit is relaxed by when its worth is told; of a ratio, by 0.001."""
 OF_A_RATIO = ("0.001", 0.001)
+OWN_NAMES = {"s_prosumer": "inverter_rating", "piece_prosumer": "inverter_piece"}
+"""Kinds of limits that inverters bring with them, by their rows; `volt_watt` is its own."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,19 @@ class LimitRows:
     step: Array
 
     @staticmethod
-    def of(program: Program, state: State, nominal: LimitValues) -> LimitRows:
+    def of(program: Program, state: State, nominal: LimitValues, numbers: Numbers, x: Array) -> LimitRows:
         """Every limit that a state is held against.
 
-        nominal  the same limits before any was widened
+        nominal     the same limits before any was widened
+        numbers, x  bounds and point of the programme, for limits that the state does not know
         """
         each = zip(state.values.families, nominal.families, state.found, strict=True)
         parts = [side for now, before, value in each for side in _sides(program, now, before, value)]
+        known = [program.rows[f.rows].index for f in state.values.families]
+        rest = np.setdiff1d(network_rows(program), np.concatenate(known))
+        for name, block in program.rows.items():
+            if len(rest) and np.isin(block.index, rest).all() and len(block.index):
+                parts += _as_they_stand(program, name, numbers, x)
         names = [f.name for f in fields(LimitRows)]
         return LimitRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
@@ -84,6 +97,30 @@ def _sides(program: Program, now: Family, before: Family, value: Array) -> Itera
             tolerance=np.full(n, now.tolerance),
             slope=now.power * finite ** (now.power - 1) / now.scale**now.power,
             step=np.full(n, step),
+        )
+
+
+def _as_they_stand(program: Program, name: str, numbers: Numbers, x: Array) -> Iterator[LimitRows]:
+    """Rows of a block in figures of the programme; unknown (NaN) where there is no point."""
+    block, value = program.rows[name], program.constraints(x)
+    for sign, bounds in ((-1.0, numbers.row_lo), (1.0, numbers.row_hi)):
+        here = block.index[np.isfinite(bounds[block.span])]
+        n = len(here)
+        yield LimitRows(
+            kind=_text(OWN_NAMES.get(name, name), n),
+            element=block.label[here - block.start],
+            phase=_text("", n),
+            unit=_text("", n),
+            per=_text(OF_A_RATIO[0], n),
+            row=here,
+            sign=np.full(n, sign),
+            limit=bounds[here],
+            original=bounds[here],
+            value=value[here],
+            over=sign * (value[here] - bounds[here]),
+            tolerance=np.full(n, BAND_TOLERANCE_PU),
+            slope=np.ones(n),
+            step=np.full(n, OF_A_RATIO[1]),
         )
 
 

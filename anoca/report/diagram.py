@@ -88,7 +88,7 @@ def explained_diagram(
 ) -> Path:
     """The feeder with limits coloured by what they do, and a circle at every curtailed home.
 
-    named   what limits do ("limits that bind", "broken without export"), and the elements as tables of limits name them
+    named   what is coloured ("limits that bind"), and its elements as tables of limits name them
     cut_kw  curtailment by prosumer; the area of a circle is proportional to it
     """
     values = LimitValues.resolve(feeder, limits)

@@ -9,9 +9,10 @@ from dms import NORMS, DmsProblem, DmsRequest, DmsSolution, IpoptOptions, Limits
 from dms.certificate import measure, run
 from dms.diagnose import Binding, binding_limits, causes, marginal_causes, marginal_cost
 from dms.sensitivity import active_set
-from feeders import Feeder, Lines, Loads, library
+from feeders import Connections, Feeder, Inverters, Lines, Loads, library
 from feeders.table import Array
 
+WIDE = Limits(v_min_pu=0.5, v_max_pu=1.5)
 EXACT = IpoptOptions(tol=1e-11)
 
 
@@ -142,3 +143,22 @@ def test_parallel_cables_are_one_cause(village) -> None:
     assert two.kw_per_unit.sum() == pytest.approx(2 * one.kw_per_unit.sum(), rel=1e-3), "an ampere in each"
     np.testing.assert_array_equal(why[0].unit, why[1].unit)
     np.testing.assert_allclose(why[0].share, why[1].share, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        (Inverters("volt_var"), "inverter_rating"),
+        (Inverters("unity", volt_watt=((1.03, 1.0), (1.06, 0.2))), "volt_watt"),
+    ],
+)
+def test_an_inverter_that_holds_its_own_home_back_is_its_cause(street, rule, kind) -> None:
+    """100 kW asked of 60 kVA behind a cable without limits."""
+    feeder = street(z_ohm=(0.05 + 0.02j,), i_max_a=(9e3,), homes=((1,),))
+    feeder = feeder.with_tables(feeder[Connections].replace(s_inverter_kva=np.array([60.0])))
+    problem, request, solution = _solved(rule.on(feeder), "l2", WIDE, np.array([100.0]))
+    found = binding_limits(problem, request, solution)
+    why = causes(solution, found)
+    assert found.rows.kind[why.limit].tolist() == [kind]
+    assert why.share.tolist() == [1.0]
+    assert why.asked[0] == pytest.approx(marginal_cost(problem, solution.point)[0], rel=1e-5)

@@ -8,6 +8,8 @@ import pytest
 from dms import Blocked, DmsProblem, Infeasibility, Limits, Status, compile, explain_infeasible, solve
 from dms.certificate import measure, run
 from dms.elastic import support_of, with_limit_slack, with_support
+from dms.program import Program
+from dms.sensitivity import network_rows
 from feeders import Feeder, Loads, library
 from feeders.table import Array
 
@@ -126,8 +128,12 @@ def _exports(problem: DmsProblem) -> Array:
     return np.random.default_rng(3).uniform(20.0, 60.0, len(problem.units.of_connection))
 
 
+def _all_may_give(program: Program) -> Program:
+    return with_limit_slack(program, network_rows(program))
+
+
 @pytest.mark.parametrize(
-    "build", [with_limit_slack, partial(with_support, sparse=True), partial(with_support, sparse=False)]
+    "build", [_all_may_give, partial(with_support, sparse=True), partial(with_support, sparse=False)]
 )
 def test_without_slack_the_elastic_programme_is_the_programme(village, build) -> None:
     program = compile(village).program
