@@ -48,6 +48,7 @@ NEEDED_FOR = {
     "pyarrow": "the result files",
     "pydantic": "checking scenarios",
     "pyomo": "the readable reference models",
+    "qdldl": "the barrier method of the DMS",
     "rich": "the terminal output",
     "scipy": "sparse linear algebra",
     "simpy": "the event simulation",
