@@ -17,6 +17,7 @@ from itertools import combinations, product
 
 import numpy as np
 
+from dms import methods
 from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
 from dms.program import Numbers
 from dms.regimes import Regimes
@@ -151,7 +152,7 @@ def _dive(tick: Tick, point: InteriorPoint, options: IpoptOptions | None) -> tup
         next_tick = tick.freed(free, np.where(free, target, held))
         numbers = next_tick.numbers(Regimes(tick.problem.voltages_v(point.x)))
         numbers.x0[:] = np.clip(point.x, numbers.x_lo, numbers.x_hi)
-        found = optimise(next_tick, numbers, options)
+        found = optimise(next_tick, numbers, options, method=methods.auto)
         if not found.converged:
             held = np.where(free, whole, held)
             break
@@ -207,7 +208,7 @@ def _relaxed(tick: Tick, base: DmsSolution, options: IpoptOptions | None) -> Int
         starts.append(numbers)
     starts.append(start_numbers(free, tick.none_kw))
     for numbers in starts:
-        point = optimise(free, numbers, options)
+        point = optimise(free, numbers, options, method=methods.auto)
         if point.converged:
             return point
     return None
@@ -227,7 +228,7 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
         else:
             numbers = tick.numbers(Regimes(tick.problem.voltages_v(warm.x)))
             numbers.x0[:] = warm.x
-        point = optimise(tick, numbers, brief)
+        point = optimise(tick, numbers, brief, method=methods.auto)
         solution = from_point(tick, point, "discrete")
         if solution.status in ANSWERS:
             return solution

@@ -1,6 +1,8 @@
 """The solve ladder: which method next when one fails, and what is published in the end.
 
     go_ahead              power flow with nothing curtailed keeps every limit
+    reduced_warm          the reduced method from the last tick's point
+    reduced               the reduced method, from the requests or, where those are far off, from zero export
     interior_warm         Ipopt from the last tick's point
     interior              Ipopt from the power flow of the requests, or of zero export where those are far off
     interior_zero_export  Ipopt from the power flow of zero export, its barrier falling step by step
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +28,7 @@ from dms import discrete
 from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
 from dms.interior import InteriorPoint, IpoptOptions
+from dms.methods import METHODS
 from dms.problem import DmsProblem
 from dms.regimes import Regimes
 from dms.request import DmsRequest
@@ -34,6 +38,9 @@ from feeders import Connections
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
+
+Rung = Callable[[Tick, DmsSolution | None, IpoptOptions | None], InteriorPoint | None]
+"""A point for the tick, None where the rung does not apply."""
 
 FAR_PU = 0.05
 """Distance outside the band from which the requests are a worse start than zero export."""
@@ -48,6 +55,7 @@ def solve(
     warm: DmsSolution | None = None,
     options: IpoptOptions | None = None,
     position: Array | None = None,
+    method: str = "auto",
 ) -> DmsSolution:
     """One tick: the least curtailment (in the problem's norm) that keeps every limit, certified.
 
@@ -56,8 +64,10 @@ def solve(
 
     warm      the last tick's solution of the same problem
     position  (n_controls,) where taps and capacitor steps are; default: as the feeder has them
+    method    "auto", or the one of `dms.methods` that alone may be used before the safe fallback
     Returns  `DmsSolution`; `status` and `certificate` say what it is worth
     Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed
+             KeyError           an unknown method
              ValueError         the request, `warm` or `position` belongs to another problem
     """
     began = time.perf_counter()
@@ -65,7 +75,7 @@ def solve(
     _check_fit(problem, request, warm, here)
     network = problem.network_at(here)
     tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
-    tick, solution = _climb(tick, warm, options)
+    tick, solution = _climb(tick, _rungs(method), warm, options)
     if not len(problem.controls):
         return solution
     if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does
@@ -76,7 +86,9 @@ def solve(
     return solution if solution.status is Status.GO_AHEAD else discrete.improve(tick, solution, options)
 
 
-def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> tuple[Tick, DmsSolution]:
+def _climb(
+    tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options: IpoptOptions | None
+) -> tuple[Tick, DmsSolution]:
     """The rungs in turn, controls held; also the tick with its limits in force."""
     problem = tick.problem
     screen = tick.state(tick.none_kw)
@@ -97,14 +109,14 @@ def _climb(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -
         granted = publish(tick, tick.none_kw, "go_ahead")
         if granted.certificate.ok:
             return tick, granted
-    short: list[tuple[float, DmsSolution]] = []  # safe, but Ipopt stopped before the optimum
-    for rung in (_interior_warm, _interior, _interior_zero_export, _interior_displaced):
+    short: list[tuple[float, DmsSolution]] = []  # safe, but the method stopped before the optimum
+    for rung in rungs:
         point = rung(tick, warm, options)
         if point is None:
             continue
         solution = from_point(tick, point, rung.__name__.strip("_"))
         log.info(
-            "%s: Ipopt %s after %d iterations, certificate %s",
+            "%s: %s after %d iterations, certificate %s",
             *(solution.method, point.status, point.iterations, solution.certificate.safe),
         )
         if solution.status is Status.CURTAILED:
@@ -139,7 +151,39 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
     require_within_rating(problem.feeder[Connections], request)
 
 
+def _rungs(method: str) -> list[Rung]:
+    """The rungs of one method, or of all.
+
+    Raises  KeyError  there is no such method
+    """
+    if method == "auto":
+        return [rung for rungs in RUNGS.values() for rung in rungs]
+    if method not in RUNGS:
+        raise KeyError(f"unknown method {method!r}; known: auto, {', '.join(RUNGS)}")
+    return list(RUNGS[method])
+
+
 # Rungs ------------------------------------------------------------------------------------------
+
+
+def _reduced_warm(
+    tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
+) -> InteriorPoint | None:
+    if warm is None or warm.point is None:
+        return None
+    numbers = tick.numbers(Regimes(warm.state.flow.v))
+    return optimise(tick, numbers, options, warm=warm.point, method=METHODS["reduced"])
+
+
+def _reduced(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
+    numbers = start_numbers(tick, tick.most_kw if _is_far(tick) else tick.none_kw)
+    return optimise(tick, numbers, options, method=METHODS["reduced"])
+
+
+def _is_far(tick: Tick) -> bool:
+    """The requests are a worse start than zero export."""
+    screen = tick.state(tick.none_kw)
+    return not screen.flow.converged or screen.worst_over_v > FAR_PU
 
 
 def _interior_warm(
@@ -148,14 +192,13 @@ def _interior_warm(
     if warm is None or warm.point is None:
         return None
     numbers = tick.numbers(Regimes(warm.state.flow.v))
-    return optimise(tick, numbers, options, warm.point)
+    return optimise(tick, numbers, options, warm=warm.point)
 
 
 def _interior(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
     options = options or IpoptOptions()
     brief = replace(options, max_iter=min(options.max_iter, ADAPTIVE_ITERATIONS))
-    far = tick.state(tick.none_kw).worst_over_v > FAR_PU
-    return optimise(tick, start_numbers(tick, tick.most_kw if far else tick.none_kw), brief)
+    return optimise(tick, start_numbers(tick, tick.most_kw if _is_far(tick) else tick.none_kw), brief)
 
 
 def _interior_zero_export(
@@ -177,6 +220,13 @@ def _interior_displaced(
 def _monotone(options: IpoptOptions | None) -> IpoptOptions:
     """The barrier falls step by step: slower where the adaptive rule works, and surer where it does not."""
     return replace(options or IpoptOptions(), mu_strategy="monotone")
+
+
+RUNGS: dict[str, tuple[Rung, ...]] = {
+    "reduced": (_reduced_warm, _reduced),
+    "ipopt": (_interior_warm, _interior, _interior_zero_export, _interior_displaced),
+}
+"""By method, in the order in which they are climbed."""
 
 
 def _fallback(tick: Tick) -> DmsSolution:

@@ -177,7 +177,7 @@ class DmsProblem:
     @cached_property
     def power_flow(self) -> PowerFlow:
         """Newton power flow on the programme's own equality rows, for start points."""
-        return PowerFlow(self.program)
+        return self.program.once("power_flow", lambda: PowerFlow(self.program))
 
 
 def compile(

@@ -21,14 +21,17 @@ A programme may have several objectives, its *stages*, minimised one after the o
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from dms.phasor import Powers, Products, Terms
 from feeders.table import Array
+
+T = TypeVar("T")
 
 SMALLEST_BASE = 1e-3
 """A power x^e or log x is not asked for below this x, per unit."""
@@ -117,6 +120,7 @@ class Program:
     numbers: Numbers
     stage: int = -1
     _maps: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
+    _derived: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stage", range(self.stages)[self.stage])
@@ -161,6 +165,21 @@ class Program:
     def cost_products(self) -> Products:
         """w, a, b of the stage; row index unused."""
         return self.objectives[self.stage].products
+
+    # What others derive -------------------------------------------------------------------
+
+    def once(self, name: str, build: Callable[[], T]) -> T:
+        """What is derived from the structure alone: built at the first call, shared by all stages."""
+        if name not in self._derived:
+            self._derived[name] = build()
+        found: T = self._derived[name]
+        return found
+
+    @property
+    def objective_curvature(self) -> Array:
+        """Diagonal of the Hessian of the stage's objective, (n,)."""
+        curvature: Array = self._maps[f"cost_hessian_{self.stage}"].diagonal()
+        return curvature
 
     # Values -------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from dms.regimes import Regimes
 from dms.request import DmsRequest
 from dms.scaling import KW_PER_PU
 from dms.solution import DmsSolution, Preexisting, Status
+from dms.stages import Method
 from feeders import Connections, Loads
 from feeders.table import Array
 
@@ -81,6 +82,7 @@ class Tick:
     preexisting: tuple[Preexisting, ...] = ()
     free: Array | bool = False
     widened_from: LimitValues | None = None
+    flows: dict[bytes, Flow] = field(default_factory=dict, repr=False)
 
     @property
     def nominal(self) -> LimitValues:
@@ -105,10 +107,11 @@ class Tick:
 
     def at(self, position: Array) -> Tick:
         """The same tick with the controls held elsewhere; limits no wider than zero export needs there."""
-        there = replace(self, position=position, network=self.problem.network_at(position), free=False)
+        network = self.problem.network_at(position)
+        there = replace(self, position=position, network=network, free=False, flows={})
         if not self.relaxed:
             return there
-        rest = run(there.network, self.request, self.request.p_export_kw)
+        rest = there.flow(self.request.p_export_kw)
         if not rest.converged:
             return there
         state = measure(there.network, rest, self.nominal)
@@ -121,14 +124,19 @@ class Tick:
 
     def state(self, unit_curtail_kw: Array) -> State:
         """Power flow at a curtailment (n_units,), held against the limits in force."""
-        split = self.request.units.split_kw(unit_curtail_kw)
-        return measure(self.network, run(self.network, self.request, split), self.values)
+        return measure(self.network, self.flow(self.request.units.split_kw(unit_curtail_kw)), self.values)
+
+    def flow(self, curtail_kw: Array) -> Flow:
+        """Power flow at a curtailment of the connections (n_connections,); each is run once in a tick."""
+        key = curtail_kw.tobytes()
+        if key not in self.flows:
+            self.flows[key] = run(self.network, self.request, curtail_kw)
+        return self.flows[key]
 
 
 def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
     """Widen what zero export breaks already; False if there is no power flow even at zero export."""
-    problem, request = tick.problem, tick.request
-    rest = run(tick.network, request, request.p_export_kw)
+    problem, rest = tick.problem, tick.flow(tick.request.p_export_kw)
     state = measure(tick.network, rest, tick.nominal)
     broken = _preexisting(state)
     values = tick.nominal
@@ -161,16 +169,24 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
 
 
 def optimise(
-    tick: Tick, numbers: Numbers, options: IpoptOptions | None, warm: InteriorPoint | None = None
+    tick: Tick,
+    numbers: Numbers,
+    options: IpoptOptions | None,
+    *,
+    warm: InteriorPoint | None = None,
+    method: Method | None = None,
 ) -> InteriorPoint:
-    """Ipopt through every stage of the norm, again until all are in the regime their voltage asks for."""
+    """Every stage of the norm, again until all are in the regime its voltage asks for.
+
+    method  one of `dms.methods`; default: Ipopt
+    """
     problem = tick.problem
     regimes, iterations, seen = Regimes(), 0, set[bytes]()
     loads, asked = problem.feeder[Loads], tick.values
     inverters = problem.feeder[Connections]
     moves = np.zeros(len(inverters), dtype=int)
     for done in range(REGIME_ROUNDS):
-        point = stages.solve(interior.solve, problem, numbers, warm=warm, options=options)
+        point = stages.solve(method or interior.solve, problem, numbers, warm=warm, options=options)
         iterations += point.iterations
         if not len(problem.program.columns("given")) or not np.isfinite(point.x).all():
             break
@@ -275,7 +291,7 @@ def publish(
     adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
     adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
     adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
-    flow = flow or run(tick.network, request, request.p_export_kw - adjusted)
+    flow = flow or tick.flow(request.p_export_kw - adjusted)
     claimed, other = (None, None) if point is None else _claims(tick, point, flow)
     certificate = certify(
         tick.network,

@@ -1,0 +1,148 @@
+"""Sensitivities of a `Program`: its limits as functions of the decided variables alone.
+
+With states s and controls u tied by F(s, u) = 0, a limit h(s, u) has the gradient
+
+    dh/du = h_u - h_s F_s^-1 F_u = h_u - (F_s^-T h_s')' F_u        one adjoint solve per limit
+
+Exact derivatives of the programme; nothing here knows what a row means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from dms.powerflow import PowerFlow, StateFactors
+from dms.program import Program
+from feeders.table import Array
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A block of the Jacobian with a fixed pattern: places of its entries among `Program.jacobian`."""
+
+    take: Array
+    indices: Array
+    indptr: Array
+    shape: tuple[int, int]
+
+    @staticmethod
+    def of(program: Program, rows: Array, cols: Array) -> _Part:
+        row_place, col_place = np.full(program.m, -1), np.full(program.n, -1)
+        row_place[rows], col_place[cols] = np.arange(len(rows)), np.arange(len(cols))
+        jac_row, jac_col = program.jacobian_structure
+        here = np.flatnonzero((row_place[jac_row] >= 0) & (col_place[jac_col] >= 0))
+        row, col = row_place[jac_row[here]], col_place[jac_col[here]]
+        sort = np.lexsort((col, row))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(rows)))])
+        return _Part(here[sort], col[sort], indptr, (len(rows), len(cols)))
+
+    def at(self, jacobian: Array) -> sp.csr_matrix:
+        return sp.csr_matrix((jacobian[self.take], self.indices, self.indptr), shape=self.shape)
+
+
+class Sensitivity:
+    """The programme split into states, controls, laws and limits, once per structure.
+
+    controls  (n_u,) variables that are decided      limits  (n_h,) rows of limits
+    linear    (n_h,) bool, limits that are linear in the controls alone, with coefficients `plain_matrix`
+    moves_states  (n_u,) bool, controls that stand in a law or in another limit
+    """
+
+    def __init__(self, flow: PowerFlow) -> None:
+        self.flow, self.program = flow, flow.program
+        p = self.program
+        self.controls, self.limits = p.columns("control"), p.row_indices("limit")
+        self._laws_by_control = _Part.of(p, flow.rows, self.controls)
+        self._limits_by_state = _Part.of(p, self.limits, flow.states)
+        self._limits_by_control = _Part.of(p, self.limits, self.controls)
+        self._product_order = np.argsort(p.products.row, kind="stable")
+        self._product_rows = p.products.row[self._product_order]
+        curved = np.zeros(p.m, dtype=bool)
+        curved[p.products.row] = True
+        curved[p.powers.row] = True
+        self.linear = (np.diff(self._limits_by_state.indptr) == 0) & ~curved[self.limits]
+        values = p.jacobian(p.numbers.x0)
+        by_control = self._limits_by_control.at(values)
+        self.plain_matrix = by_control[np.flatnonzero(self.linear)].tocsr()
+        rest = abs(by_control[np.flatnonzero(~self.linear)]).sum(axis=0)
+        self.moves_states = np.asarray(abs(self._laws_by_control.at(values)).sum(axis=0) + rest).ravel() > 0
+
+    def square(self, limit: int) -> tuple[Array, Array]:
+        """Variables (k,) of a limit's products, and the symmetric matrix (k, k) of its quadratic part."""
+        products = self.program.products
+        start, stop = np.searchsorted(self._product_rows, [self.limits[limit], self.limits[limit] + 1])
+        mine = self._product_order[start:stop]
+        i, j, coef = products.i[mine], products.j[mine], products.coef[mine]
+        columns, place = np.unique(np.concatenate([i, j]), return_inverse=True)
+        matrix = np.zeros((len(columns), len(columns)))
+        np.add.at(matrix, (place[: len(i)], place[len(i) :]), coef / 2)
+        return columns, matrix + matrix.T
+
+    def at(self, x: Array, factors: StateFactors | None = None) -> Linearised:
+        """Derivatives at x (n,), whose states obey the laws; factors of a point near by save work."""
+        return Linearised(self, x, factors)
+
+
+class Linearised:
+    """First and second derivatives at one point."""
+
+    def __init__(self, split: Sensitivity, x: Array, factors: StateFactors | None) -> None:
+        self.split, self.x = split, x
+        jacobian = split.program.jacobian(x)
+        self._state_matrix = split.flow.ordered_jacobian(jacobian)
+        self._laws_by_control = split._laws_by_control.at(jacobian)
+        self._limits_by_state = split._limits_by_state.at(jacobian)
+        self._limits_by_control = split._limits_by_control.at(jacobian)
+        self.factors = split.flow.factorise(x) if factors is None else factors
+
+    def gradients(self, limits: Array) -> Array:
+        """dh/du of some limits, given by their place in `Sensitivity.limits`: (k, n_u)."""
+        by_state = self._limits_by_state[limits].toarray().T
+        adjoint = self._solve(by_state, transposed=True)
+        return np.asarray(self._limits_by_control[limits].toarray() - (self._laws_by_control.T @ adjoint).T)
+
+    def plain_rows(self, limits: Array) -> sp.csr_matrix:
+        """Rows of limits that are linear in the controls, (k, n_u) sparse."""
+        return self._limits_by_control[limits]
+
+    def law_multipliers(self, gradient: Array, limit_multipliers: Array) -> Array:
+        """mu of the laws (n_s,) with f_s + F_s' mu + h_s' lambda = 0, lambda (n_h,)."""
+        by_state = gradient[self.split.flow.states] + self._limits_by_state.T @ limit_multipliers
+        return -self._solve(by_state, transposed=True)
+
+    def stationarity(self, gradient: Array, law_multipliers: Array, limit_multipliers: Array) -> Array:
+        """f_u + F_u' mu + h_u' lambda, (n_u,): what the bounds of the controls have to balance."""
+        by_laws = self._laws_by_control.T @ law_multipliers
+        by_limits = self._limits_by_control.T @ limit_multipliers
+        return np.asarray(gradient[self.split.controls] + by_laws + by_limits)
+
+    def forms(self, limit: int) -> tuple[Array, Array]:
+        """Gradients (k, n_u) and weights (k,) of the linear forms whose squares a limit is made of.
+
+        A limit on a magnitude is re^2 + im^2 of something linear in the states, so that the curvature of the
+        limit itself is the sum of 2 weight (gradient)(gradient)': exact but for that of the laws.
+        """
+        split = self.split
+        columns, matrix = split.square(limit)
+        weights, vectors = np.linalg.eigh(matrix)
+        kept = np.abs(weights) > 1e-9 * np.abs(weights).max(initial=0.0)
+        form = np.zeros((split.program.n, int(kept.sum())))
+        form[columns] = vectors[:, kept]
+        adjoint = self._solve(form[split.flow.states], transposed=True)
+        return form[split.controls].T - (self._laws_by_control.T @ adjoint).T, weights[kept]
+
+    def _solve(self, b: Array, *, transposed: bool) -> Array:
+        """Solve with the state Jacobian here; factors that are too old are renewed.
+
+        Raises  RuntimeError  it is singular
+        """
+        for _ in range(2):
+            solve = self.factors.solve_transposed if transposed else self.factors.solve
+            found = solve(b, self._state_matrix)
+            if found is not None:
+                return found
+            self.factors = self.split.flow.factorise(self.x)
+        raise RuntimeError("the state Jacobian cannot be solved to working accuracy")

@@ -1,0 +1,59 @@
+"""Optimisers by name, each a `dms.stages.Method`, and `auto`, which takes the quickest that suits."""
+
+from __future__ import annotations
+
+import logging
+
+from dms import interior, reduced
+from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
+from dms.program import Numbers, Program
+from dms.stages import Method
+
+log = logging.getLogger(__name__)
+
+
+def by_reduced(
+    program: Program,
+    numbers: Numbers,
+    *,
+    objective_scale: float = 1.0,
+    warm: InteriorPoint | None = None,
+    options: IpoptOptions | None = None,
+) -> InteriorPoint:
+    """The reduced method (`dms.reduced`); `LIMIT` at once where too many limits are near."""
+    return reduced.solve(program, numbers, objective_scale=objective_scale, warm=warm)
+
+
+def by_ipopt(
+    program: Program,
+    numbers: Numbers,
+    *,
+    objective_scale: float = 1.0,
+    warm: InteriorPoint | None = None,
+    options: IpoptOptions | None = None,
+) -> InteriorPoint:
+    """Ipopt (`dms.interior`)."""
+    return interior.solve(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
+
+
+def auto(
+    program: Program,
+    numbers: Numbers,
+    *,
+    objective_scale: float = 1.0,
+    warm: InteriorPoint | None = None,
+    options: IpoptOptions | None = None,
+) -> InteriorPoint:
+    """The first of the methods that ends at an optimum: reduced where few limits are near, then the others."""
+    iterations = 0
+    for name, method in METHODS.items():
+        point = method(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
+        iterations += point.iterations
+        if point.converged or point.status is InteriorStatus.INFEASIBLE and name != "reduced":
+            break
+        log.info("%s: %s", name, point.status)
+    return point
+
+
+METHODS: dict[str, Method] = {"reduced": by_reduced, "ipopt": by_ipopt}
+"""In the order in which `auto` tries them."""
