@@ -166,9 +166,7 @@ def _rungs(method: str) -> list[Rung]:
 # Rungs ------------------------------------------------------------------------------------------
 
 
-def _reduced_warm(
-    tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
-) -> InteriorPoint | None:
+def _reduced_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
     if warm is None or warm.point is None:
         return None
     numbers = tick.numbers(Regimes(warm.state.flow.v))

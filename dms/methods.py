@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from dms import interior, reduced
-from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
+from dms.interior import InteriorPoint, IpoptOptions
 from dms.program import Numbers, Program
 from dms.stages import Method
 
@@ -44,12 +44,12 @@ def auto(
     warm: InteriorPoint | None = None,
     options: IpoptOptions | None = None,
 ) -> InteriorPoint:
-    """The first of the methods that ends at an optimum: reduced where few limits are near, then the others."""
+    """The first method that ends at an optimum: reduced where few limits are near, then the others."""
     iterations = 0
     for name, method in METHODS.items():
         point = method(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
         iterations += point.iterations
-        if point.converged or point.status is InteriorStatus.INFEASIBLE and name != "reduced":
+        if point.converged:
             break
         log.info("%s: %s", name, point.status)
     return point

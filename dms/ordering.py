@@ -62,7 +62,6 @@ def nodal_order(matrix: sp.csr_matrix, node_rows: Array, node_cols: Array) -> El
     node_cols  (2N,) real parts of the voltages, then the imaginary ones
     Returns    None where B is singular or its blocks are large: use a general order then
     """
-    n = matrix.shape[0]
     found = _branches_first(matrix, node_rows, node_cols)
     if found is None:
         return None
@@ -115,7 +114,8 @@ def _block_inverse(b: sp.csc_matrix) -> sp.csr_matrix | None:
     """Inverse of a matrix that falls into small independent blocks; None where a block is large."""
     n = b.shape[0]
     pattern = abs(b)
-    both = sp.bmat([[None, pattern], [pattern.T, None]]).tocsr()
+    halves: list[list[Any]] = [[None, pattern], [pattern.T, None]]
+    both: Any = sp.bmat(halves, format="csr")
     count, label = connected_components(both, directed=False)
     row_block, col_block = label[:n], label[n:]
     size = np.bincount(row_block, minlength=count)
@@ -134,8 +134,8 @@ def _block_inverse(b: sp.csc_matrix) -> sp.csr_matrix | None:
         number[blocks] = np.arange(len(blocks))
         here = number[row_block[entries.row]] >= 0
         dense = np.zeros((len(blocks), k, k), dtype=b.dtype)
-        at = (number[row_block[entries.row[here]]], place_row[entries.row[here]], place_col[entries.col[here]])
-        np.add.at(dense, at, entries.data[here])
+        row, col = entries.row[here], entries.col[here]
+        np.add.at(dense, (number[row_block[row]], place_row[row], place_col[col]), entries.data[here])
         try:
             dense = np.linalg.inv(dense)
         except np.linalg.LinAlgError:
@@ -150,7 +150,8 @@ def _block_inverse(b: sp.csc_matrix) -> sp.csr_matrix | None:
                 dense.ravel(),
             )
         )
-    row, col, data = (np.concatenate(c) for c in zip(*parts, strict=True)) if parts else ([], [], [])
+    empty = (np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0))
+    row, col, data = (np.concatenate(c) for c in zip(*(parts or [empty]), strict=True))
     return sp.csr_matrix((data, (row, col)), shape=(n, n))
 
 

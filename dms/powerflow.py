@@ -8,6 +8,7 @@ it; see `dms.network`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,7 +44,7 @@ class StateFactors:
         self._lu = _factorise(matrix, order)
 
     def approximate(self, b: Array) -> Array:
-        """J^-1 b to the accuracy of the factorisation; b (n,) or (n, k), rows and result as in the programme."""
+        """J^-1 b to the accuracy of the factorisation; b (n,) or (n, k), as in the programme."""
         if self._order is None:
             return np.asarray(self._lu.solve(b))
         x = np.empty_like(b)
@@ -61,10 +62,12 @@ class StateFactors:
     def _refined(self, b: Array, matrix: sp.csc_matrix, *, transposed: bool) -> Array | None:
         rows, cols = _orders(self._order, matrix.shape[0])
         into, out = (cols, rows) if transposed else (rows, cols)
-        a, trans = (matrix.T, "T") if transposed else (matrix, "N")
+        a: Any = matrix.T if transposed else matrix
+        lu: Any = self._lu  # its types know no transposed solve
+        trans = "T" if transposed else "N"
         b = b[into]
         size = np.abs(b).max(initial=0.0)
-        x = self._lu.solve(b, trans)
+        x = lu.solve(b, trans)
         last = np.inf
         for _ in range(REFINEMENTS):
             gap = b - a @ x
@@ -74,7 +77,7 @@ class StateFactors:
             last = worst
             if worst <= REFINED * size:
                 break
-            x += self._lu.solve(gap, trans)
+            x += lu.solve(gap, trans)
         if not last <= 1e-9 * size:
             return None
         result = np.empty_like(x)

@@ -11,6 +11,7 @@ active-set method needs 0.1 to 0.25 s for 416 variables with a diagonal H, this 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,7 +35,7 @@ BACK = 0.995
 
 @dataclass(frozen=True)
 class Quadratic:
-    """g, curvature, lo, hi (n,); a (m, n) and p (l, n) sparse with their bounds; bend (k, n), stiffness (k,)."""
+    """g, curvature, lo, hi (n,); a (m, n), p (l, n) sparse, and their bounds; bend (k, n), stiffness (k,)."""
 
     g: Array
     curvature: Array
@@ -88,8 +89,9 @@ def _solve_inside(q: Quadratic, bounds: _Bounds) -> QuadraticPoint:
     inner = np.isfinite(q.lo) & np.isfinite(q.hi)
     d[inner] = np.clip(d[inner], (0.9 * q.lo + 0.1 * q.hi)[inner], (0.1 * q.lo + 0.9 * q.hi)[inner])
     gap, z = _start(q, bounds, d)
-    best, found = np.inf, (d, z)
-    for k in range(ROUNDS):
+    best, found, done = np.inf, (d, z), 0
+    while done < ROUNDS:
+        done += 1
         dual = q.g + q.times_hessian(d) + bounds.adjoint(z, q)
         primal = bounds.slack(d, q) - gap
         mu = float(gap @ z) / max(len(z), 1)
@@ -115,7 +117,7 @@ def _solve_inside(q: Quadratic, bounds: _Bounds) -> QuadraticPoint:
         if not (np.isfinite(d).all() and np.isfinite(z).all()):
             break
     d, z = found
-    rough = QuadraticPoint(np.clip(d, q.lo, q.hi), bounds.multipliers(z), best < GOOD, k)
+    rough = QuadraticPoint(np.clip(d, q.lo, q.hi), bounds.multipliers(z), best < GOOD, done)
     return _polished(q, bounds, rough, z) if rough.converged else rough
 
 
@@ -123,8 +125,8 @@ def _start(q: Quadratic, bounds: _Bounds, d: Array) -> tuple[Array, Array]:
     """Slacks and multipliers well inside, of the size that a first affine step asks for (Mehrotra)."""
     slack = bounds.slack(d, q)
     wide = max(float(np.abs(slack).max(initial=0.0)), 1e-3)
-    steep = float(np.abs(q.g).max(initial=0.0) + (q.curvature * np.minimum(q.hi - q.lo, 1.0)).max(initial=0.0))
-    steep = max(steep, 1e-6)
+    bent = (q.curvature * np.minimum(q.hi - q.lo, 1.0)).max(initial=0.0)
+    steep = max(float(np.abs(q.g).max(initial=0.0) + bent), 1e-6)
     gap, z = np.maximum(slack, 0.1 * wide), np.full(len(slack), steep)
     system = _System.of(q, bounds, z / gap)
     if system is None:
@@ -175,7 +177,8 @@ def _polished(q: Quadratic, bounds: _Bounds, rough: QuadraticPoint, z: Array) ->
         d, multipliers = found
         pull = q.g + q.times_hessian(d) + q.rows_transposed(multipliers)
         slack = bounds.slack(d, q)
-        force = np.concatenate([bounds.var_sign * pull[bounds.var], -bounds.row_sign * multipliers[bounds.row]])
+        on_rows = -bounds.row_sign * multipliers[bounds.row]
+        force = np.concatenate([bounds.var_sign * pull[bounds.var], on_rows])
         wrong = active & (force < -small)
         beyond = ~active & (slack < -1e-13)
         # Of two rows that all but say the same only one can hold as an equation: the stricter.
@@ -208,7 +211,8 @@ def _with_active(q: Quadratic, bounds: _Bounds, active: Array) -> tuple[Array, A
     if corner is None:
         d[free] = -(q.g + q.times_hessian(d))[free] / q.curvature[free]
         return d, np.zeros(m + q.p.shape[0])
-    matrix = sp.bmat([[sp.diags(q.curvature[free]), below.T], [below, corner]]).tocsc()
+    blocks: list[list[Any]] = [[sp.diags(q.curvature[free]), below.T], [below, corner]]
+    matrix: Any = sp.bmat(blocks, format="csc")
     right = np.concatenate([-(q.g + q.curvature * d)[free], -(bend @ d), goal[order] - equations @ d])
     try:
         lu = splu(matrix)
@@ -302,7 +306,9 @@ class _System:
             return None
 
     def _inverse(self, b: Array) -> Array:
-        return np.asarray((b.T / self.diagonal).T if self._k is None else self._k.solve(np.ascontiguousarray(b)))
+        if self._k is None:
+            return np.asarray((b.T / self.diagonal).T)
+        return np.asarray(self._k.solve(np.ascontiguousarray(b)))
 
     def step(
         self, dual: Array, primal: Array, products: Array, z: Array, gap: Array
@@ -312,7 +318,8 @@ class _System:
         signs = np.concatenate([self.bounds.var_sign, self.bounds.row_sign])
         var, row = self.bounds.split(signs * pull)
         right = -dual - np.bincount(self.bounds.var, weights=var, minlength=self.bounds.n)
-        right -= self.q.rows_transposed(np.bincount(self.bounds.row, weights=row, minlength=self.bounds.n_rows))
+        by_row = np.bincount(self.bounds.row, weights=row, minlength=self.bounds.n_rows)
+        right -= self.q.rows_transposed(by_row)
         d = self._inverse(right)
         rows = None
         if self._schur is not None and np.isfinite(d).all():

@@ -22,11 +22,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from dms import rounds
+from dms.adjoint import Linearised, Sensitivity
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.powerflow import PowerFlow, StateFactors
 from dms.program import Numbers, Program
 from dms.rounds import Model, Step
-from dms.adjoint import Linearised, Sensitivity
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,10 @@ FEASIBLE = 2e-10
 """Largest violation of a limit's row, per unit squared or of the rating squared, at a solution."""
 BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
+NEARLY_STATIONARY = 5e-5
+"""What the objective might fall by then, relative, in the linear model: far more than in truth."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
-"""Or what the objective might still fall by, relative, with an unbalanced gradient of at most this."""
+"""Or what it might fall by with a larger unbalanced gradient."""
 NEAR = 5e-3
 """Distance from its bound, relative, at which a limit is in the working set from the start."""
 PER_ROUND = 24
@@ -96,7 +98,7 @@ def solve(
 
 @dataclass(frozen=True)
 class _Point:
-    """x (n,) whose states obey the laws, limits h (n_h,), how far over (n_h,), violation, scaled objective."""
+    """x (n,) whose states obey the laws, limits h and how far over (n_h,), violation, scaled objective."""
 
     x: Array
     h: Array
@@ -137,20 +139,20 @@ class _Search:
         p, size = self.program, np.ones(len(self.split.controls))
         place = np.full(p.n, -1)
         place[self.split.controls] = np.arange(len(size))
-        boxes = {b.name: self.numbers.x_hi[b.span] - self.numbers.x_lo[b.span] for b in p.variables.values()}
-        widest = max((float(w[np.isfinite(w)].max(initial=0.0)) for n, w in boxes.items() if n == "p_curtail"), default=1.0)
-        for block in p.variables.values():
-            if block.role == "control":
-                box = boxes[block.name]
-                span = float(box[np.isfinite(box)].max(initial=0.0)) if np.isfinite(box).any() else widest
-                size[place[block.index]] = span if span > 0 else 1.0
+        decided = [b for b in p.variables.values() if b.role == "control"]
+        boxes = {b.name: self.numbers.x_hi[b.span] - self.numbers.x_lo[b.span] for b in decided}
+        widest = max((float(w[np.isfinite(w)].max(initial=0.0)) for w in boxes.values()), default=1.0)
+        for block in decided:
+            box = boxes[block.name]
+            span = float(box[np.isfinite(box)].max(initial=0.0)) if np.isfinite(box).any() else widest
+            size[place[block.index]] = span if span > 0 else 1.0
         return size
 
     def _presolve(self) -> None:
         """Linear rows that are boxes in truth become boxes.
 
-        A control without cost that only widens linear rows stands at its upper bound (the peak that an earlier
-        stage found, held from above); a row with one control left that moves is a bound of it.
+        A control without cost that only widens linear rows stands at its upper bound (the peak, held from
+        above by an earlier stage); a row with one control left that moves is a bound of it.
         """
         split, p = self.split, self.program
         rows = np.flatnonzero(split.linear)
@@ -163,14 +165,13 @@ class _Search:
                 self.u_lo[j] = self.u_hi[j]
         self.boxed = np.full(len(self.s), -1)
         self.plain = rows
-        moving = matrix @ sp.diags((self.u_hi > self.u_lo).astype(float))
-        single = np.asarray((moving != 0).sum(axis=1)).ravel() == 1
-        if not single.any():
-            return
-        rest = matrix @ np.where(self.u_hi > self.u_lo, 0.0, self.u_hi)
-        for k in np.flatnonzero(single):
-            j = int(moving[[k]].tocoo().col[np.argmax(np.abs(moving[[k]].tocoo().data))])
-            coef = float(matrix[k, j])
+        fixed = np.where(self.u_hi > self.u_lo, 0.0, self.u_hi)
+        entries = matrix.tocoo()
+        moving = (self.u_hi > self.u_lo)[entries.col]
+        single = np.bincount(entries.row[moving], minlength=len(rows)) == 1
+        rest = matrix @ fixed
+        here = moving & single[entries.row]
+        for k, j, coef in zip(entries.row[here], entries.col[here], entries.data[here], strict=True):
             ends = sorted(((lo[k] - rest[k]) / coef, (hi[k] - rest[k]) / coef))
             if ends[1] < self.u_hi[j]:
                 self.u_hi[j], self.boxed[j] = max(ends[1], self.u_lo[j]), k
@@ -191,7 +192,8 @@ class _Search:
             self.work |= (np.abs(warm.row_multipliers[self.split.limits]) > 0) & ~self.split.linear
         self._enlarge(self.point, NEAR)
         radius = 1.0
-        for self.rounds in range(1, self.options.max_rounds + 1):
+        while self.rounds < self.options.max_rounds:
+            self.rounds += 1
             if self._too_large():
                 return InteriorStatus.LIMIT
             here = self.split.at(self.point.x, self.factors)
@@ -240,9 +242,8 @@ class _Search:
         self.factors = factors
         h = self.program.constraints(found.x)[self.split.limits]
         over = _over(self.split, self.numbers, h)
-        return _Point(
-            found.x, h, over, max(float(over.max(initial=0.0)), 0.0), self.scale * self.program.objective(found.x)
-        )
+        theta = max(float(over.max(initial=0.0)), 0.0)
+        return _Point(found.x, h, over, theta, self.scale * self.program.objective(found.x))
 
     def _enlarge(self, point: _Point, margin: float = 0.0) -> int:
         """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
@@ -322,8 +323,8 @@ class _Search:
     def _is_stationary(self, model: Model, chosen: Array, step: Step) -> bool:
         """The objective cannot fall much, by the gradient at the point itself and the model's multipliers.
 
-        gain    sum over the controls of |pull| x room, or of pull^2 / (2 H) where the objective is curved, and
-                over the limits of |lambda| x slack: the duality gap of the linearised problem
+        gain      sum over the controls of |pull| x room, or of pull^2 / (2 H) where the objective is curved,
+                  and over the limits of |lambda| x slack: the duality gap of the linearised problem
         residual  the largest pull that no bound balances
         """
         assert self.point is not None
@@ -337,11 +338,14 @@ class _Search:
         lost.append(_complementarity(step.plain, model.plain_lo, model.plain_hi))
         size = max(1.0, float(np.abs(model.g).max(initial=0.0)), float(np.abs(step.rows).max(initial=0.0)))
         self.residual = float(np.minimum(np.abs(pull) / size, room).max(initial=0.0))
-        self.gain = (float(gain.sum()) + sum(lost)) / max(abs(self.point.f), 1e-6)
+        unused = sum(lost) / max(abs(self.point.f), 1e-6)
+        self.gain = unused + float(gain.sum()) / max(abs(self.point.f), 1e-6)
         self.step, self.stepped = step, chosen
         if model.curvature.any():  # one more round costs little and squares the error
             return self.residual <= BALANCED_CURVED
-        return self.residual <= BALANCED or (self.gain <= STATIONARY and self.residual <= UNBALANCED)
+        flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
+        nearly = self.gain <= NEARLY_STATIONARY and unused <= STATIONARY
+        return flat or (nearly and self.residual <= BALANCED)
 
     # Steps ----------------------------------------------------------------------------------
 
@@ -403,14 +407,15 @@ class _Search:
         return True
 
     def _accepts(self, trial: _Point, predicted: float) -> bool:
-        """Filter: better in objective or in violation than every pair kept; enough of the predicted change."""
+        """Filter: better in objective or in violation than every pair, and enough of what was predicted."""
         point = self.point
         assert point is not None
         floor = FEASIBLE
         theta, old = max(trial.theta - floor, 0.0), max(point.theta - floor, 0.0)
         noise = 1e-11 * (1 + abs(point.f))
         for theta_k, f_k in [*self.pairs, (old, point.f)]:
-            if theta > (1 - SLOPE) * theta_k and trial.f > f_k - SLOPE * theta + noise and (theta > 0 or theta_k > 0 or trial.f > f_k + noise):
+            no_nearer = theta > (1 - SLOPE) * theta_k
+            if no_nearer and trial.f > f_k - SLOPE * theta + noise:
                 return False
         if predicted > 1e-4 * old and old <= 1e-4 and theta <= 1e-4:
             if point.f - trial.f >= FLAT * predicted - noise:
@@ -443,7 +448,7 @@ class _Search:
 
     def finish(self, status: InteriorStatus) -> InteriorPoint:
         """The point with multipliers of the unscaled objective."""
-        p, n_u = self.program, len(self.split.controls)
+        p = self.program
         lower, upper, rows = np.zeros(p.n), np.zeros(p.n), np.zeros(p.m)
         x = self.numbers.x0 if self.point is None else self.point.x
         if self.step is not None and self.point is not None and status is InteriorStatus.SOLVED:
@@ -482,7 +487,7 @@ def _over(split: Sensitivity, numbers: Numbers, h: Array) -> Array:
 
 
 def _distinct(over: Array, among: Array) -> Array:
-    """Of those among (n_h,) bool that read alike, cables of a bundle and their ends, the one furthest over."""
+    """Of those among (n_h,) bool that read alike (cables of a bundle, both ends) the one furthest over."""
     index = np.flatnonzero(among)
     index = index[np.argsort(-over[index], kind="stable")]
     _, first = np.unique(np.round(over[index], 6), return_index=True)

@@ -12,6 +12,7 @@ limits as close as it can. A model without curvature goes to HiGHS, one with to 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import highspy
 import numpy as np
@@ -73,7 +74,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Step:
-    """y (n,), multipliers of the circuit's rows (m,) and of the plain ones (l,), positive at the upper bound."""
+    """y (n,), multipliers of the circuit's rows (m,) and the plain ones (l,), positive at the upper bound."""
 
     y: Array
     rows: Array
@@ -125,7 +126,8 @@ def _least_slack(model: Model) -> float | None:
     twice = np.flatnonzero(both)
     first = np.where(lower, 1.0, -1.0)[:, None]
     slack[:m] *= first
-    matrix = sp.vstack([sp.hstack([rows, slack]), sp.hstack([rows[twice], -np.ones((len(twice), 1))])]).tocsc()
+    again = sp.hstack([rows[twice], sp.csc_matrix(-np.ones((len(twice), 1)))])
+    matrix = sp.csc_matrix(sp.vstack([sp.hstack([rows, sp.csc_matrix(slack)]), again]))
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = n + 1, matrix.shape[0]
     lp.col_cost_ = np.append(np.zeros(n), 1.0)
@@ -167,7 +169,7 @@ def _run(lp: highspy.HighsLp, matrix: sp.csc_matrix) -> tuple[Array, Array] | No
     return np.array(found.col_value), -np.array(found.row_dual)
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "output_flag": False,
     "threads": 1,
     "presolve": "off",
