@@ -37,6 +37,8 @@ BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
 NEARLY_STATIONARY = 5e-5
 """What the objective might fall by then, relative, in the linear model: far more than in truth."""
+UNUSED = 1e-7
+"""What it might fall by for limits that are not quite reached, relative."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
 """Or what it might fall by with a larger unbalanced gradient."""
 NEAR = 5e-3
@@ -344,8 +346,8 @@ class _Search:
         if model.curvature.any():  # one more round costs little and squares the error
             return self.residual <= BALANCED_CURVED
         flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
-        nearly = self.gain <= NEARLY_STATIONARY and unused <= STATIONARY
-        return flat or (nearly and self.residual <= BALANCED)
+        nearly = self.gain <= NEARLY_STATIONARY and self.residual <= BALANCED
+        return unused <= UNUSED and (flat or nearly)
 
     # Steps ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ def _numbers(problem, export_kw: float):
 def test_a_missing_cyipopt_says_how_to_get_it(problem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cyipopt", None)
     with pytest.raises(IpoptMissingError, match=r"make venv.*pip install 'anoca\[ipopt\]'.*conda-forge"):
-        solve(problem, problem.request(np.full(2, 30.0)))
+        solve(problem, problem.request(np.full(2, 30.0)), method="ipopt")
     with pytest.raises(ImportError):
         solve_interior(problem.program, _numbers(problem, 30.0))
 

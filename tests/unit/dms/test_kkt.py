@@ -17,7 +17,7 @@ def solved(request: pytest.FixtureRequest) -> tuple[DmsProblem, DmsRequest, DmsS
     feeder = library.load("synthetic", n_buses=60, seed=1, prosumers=0.5)
     problem = compile(feeder, norm=request.param, limits=Limits(v_max_pu=1.05))
     tick = problem.request(6.0 * feeder[Connections].p_pv_max_kw)
-    return problem, tick, solve(problem, tick).raise_for_status()
+    return problem, tick, solve(problem, tick, method="ipopt").raise_for_status()
 
 
 def residuals(solved, multipliers: Multipliers | None = None, x: np.ndarray | None = None) -> KktResiduals:
@@ -71,7 +71,7 @@ def test_large_multipliers_of_laws_cannot_hide_a_gradient(solved) -> None:
 def test_a_stop_short_of_the_optimum_fails(solved) -> None:
     problem, request, _ = solved
     loose = IpoptOptions(tol=1e-1, extra={"dual_inf_tol": 1e5, "compl_inf_tol": 1e5, "acceptable_iter": 0})
-    early = solve(problem, request, options=loose)
+    early = solve(problem, request, options=loose, method="ipopt")
     assert early.point is not None
     assert not residuals((problem, request, early)).ok
 
