@@ -37,7 +37,7 @@ BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
 NEARLY_STATIONARY = 5e-5
 """What the objective might fall by then, relative, in the linear model: far more than in truth."""
-UNUSED = 1e-7
+UNUSED = 4e-8
 """What it might fall by for limits that are not quite reached, relative."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
 """Or what it might fall by with a larger unbalanced gradient."""
