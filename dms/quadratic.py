@@ -27,6 +27,8 @@ GAP = 1e3
 """How much smaller than those a mean complementarity has to be: there are hundreds of them."""
 EXCHANGES = 30
 """Most changes of the guess of the active bounds."""
+REFINED = 3
+"""Refinements of its linear solves."""
 TWIN = 1e-11
 """Give of an equation, so that two that say the same have a solution."""
 BACK = 0.995
@@ -219,7 +221,10 @@ def _with_active(q: Quadratic, bounds: _Bounds, active: Array) -> tuple[Array, A
     except RuntimeError:
         return None
     found = lu.solve(right)
-    found += lu.solve(right - matrix @ found)
+    # The give is taken back by refining against the equations as they are.
+    give = np.concatenate([np.zeros(len(found) - len(held)), np.full(len(held), TWIN)])
+    for _ in range(REFINED):
+        found += lu.solve(right - matrix @ found - give * found)
     n_free = int(free.sum())
     d[free] = found[:n_free]
     multipliers = np.zeros(m + q.p.shape[0])

@@ -37,8 +37,8 @@ BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
 NEARLY_STATIONARY = 5e-5
 """What the objective might fall by then, relative, in the linear model: far more than in truth."""
-UNUSED = 4e-8
-"""What it might fall by for limits that are not quite reached, relative."""
+UNUSED, TINY = 1e-7, 1e-10
+"""What it might fall by for limits that are not quite reached, relative; and what is not worth a step."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
 """Or what it might fall by with a larger unbalanced gradient."""
 NEAR = 5e-3
@@ -132,7 +132,7 @@ class _Search:
         self.stepped: Array = np.zeros(0, dtype=int)
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.point: _Point | None = None
-        self.residual = self.gain = np.inf
+        self.residual = self.gain = self.unused = np.inf
         self._presolve()
         self.reach, self.moved = np.ones(len(u)), np.zeros(len(u))
 
@@ -206,7 +206,8 @@ class _Search:
             if step is None:
                 return InteriorStatus.FAILED
             if self._is_stationary(model, chosen, step):
-                if self.point.theta <= FEASIBLE:
+                if self._is_done():
+                    self._use_up(step)
                     return InteriorStatus.SOLVED
                 if self.point.theta < ALMOST:
                     # A little more than is asked, for the cables of a bundle not in the working set; and no
@@ -221,7 +222,7 @@ class _Search:
                     model = replace(model, stiffness=np.zeros(0), bend=model.bend[:0])
                     bent = rounds.solve(model.within(self._radius(radius)))
                 step = bent or step
-                if self._is_stationary(model, chosen, step) and self.point.theta <= FEASIBLE:
+                if self._is_stationary(model, chosen, step) and self._is_done():
                     return InteriorStatus.SOLVED
             elif (np.abs(step.y) > self._radius(radius)).any():
                 step = rounds.solve(model.within(self._radius(radius))) or step
@@ -343,11 +344,27 @@ class _Search:
         unused = sum(lost) / max(abs(self.point.f), 1e-6)
         self.gain = unused + float(gain.sum()) / max(abs(self.point.f), 1e-6)
         self.step, self.stepped = step, chosen
+        self.unused = 0.0
         if model.curvature.any():  # one more round costs little and squares the error
             return self.residual <= BALANCED_CURVED
         flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
         nearly = self.gain <= NEARLY_STATIONARY and self.residual <= BALANCED
+        self.unused = unused
         return unused <= UNUSED and (flat or nearly)
+
+    def _is_done(self) -> bool:
+        assert self.point is not None
+        return self.point.theta <= FEASIBLE
+
+    def _use_up(self, step: Step) -> None:
+        """What is left of the limits, by one more step where that keeps them."""
+        assert self.point is not None
+        if self.unused < TINY:
+            return
+        u = np.clip(self.point.x[self.split.controls] + self.s * step.y, self.u_lo, self.u_hi)
+        trial = self._at(u, self.point.x)
+        if trial is not None and trial.theta <= FEASIBLE and trial.f < self.point.f:
+            self.point = trial
 
     # Steps ----------------------------------------------------------------------------------
 
