@@ -35,8 +35,10 @@ FEASIBLE = 2e-10
 """Largest violation of a limit's row, per unit squared or of the rating squared, at a solution."""
 BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
-NEARLY_STATIONARY = 5e-5
-"""What the objective might fall by then, relative, in the linear model: far more than in truth."""
+NEARLY_STATIONARY, NEARLY_STATIONARY_TOTAL = 5e-5, 5e-4
+"""What a peak or a total might fall by then, relative, in the linear model: far more than in truth."""
+GROW = 1.3
+"""By how much a control's own trust region grows while it moves on."""
 UNUSED, TINY = 1e-7, 1e-10
 """What it might fall by for limits that are not quite reached, relative; and what is not worth a step."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
@@ -291,11 +293,11 @@ class _Search:
         return np.where(bounded, np.minimum(radius, self.reach), np.inf)
 
     def _damp(self, y: Array) -> None:
-        """Controls that a linear model moves to and fro get half of the way, others twice (Rprop's rule)."""
+        """Controls that a linear model moves to and fro get half of the way, others more (Rprop's rule)."""
         back = (y * self.moved < 0) & (np.abs(y) > 1e-12)
         on = y * self.moved > 0
         self.reach[back] = 0.5 * np.minimum(self.reach, np.abs(self.moved))[back]
-        self.reach[on] = np.minimum(2 * self.reach[on], 1.0)
+        self.reach[on] = np.minimum(GROW * self.reach[on], 1.0)
         self.moved = np.where(y != 0, y, self.moved)
 
     def _bent(self, here: Linearised, model: Model, chosen: Array, step: Step) -> Model:
@@ -348,7 +350,8 @@ class _Search:
         if model.curvature.any():  # one more round costs little and squares the error
             return self.residual <= BALANCED_CURVED
         flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
-        nearly = self.gain <= NEARLY_STATIONARY and self.residual <= BALANCED
+        enough = NEARLY_STATIONARY if model.plain.shape[0] else NEARLY_STATIONARY_TOTAL
+        nearly = self.gain <= enough and self.residual <= BALANCED
         self.unused = unused
         return unused <= UNUSED and (flat or nearly)
 
