@@ -16,11 +16,13 @@ import numpy as np
 import simpy
 
 from anoca.config import Scenario
+from anoca.errors import InputError
 from anoca.messages import AES, OES, GrantedPower, RequestedPower
 from anoca.placement import Placement
 from anoca.series import Series
 from anoca.transport import UTILITY, Transport
 from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve
+from dms.weights import MAX_WEIGHT_RATIO, cumulative
 from feeders import Connections, Loads
 from feeders.table import Array
 from hems import DispatchBatch, Forecaster, HemsFleet, PlanBatch, RealisedBatch
@@ -123,10 +125,18 @@ class Homes:
 
 
 class Utility:
-    """The DMS: collects all requests of a tick and answers each; it knows where taps and steps stand."""
+    """The DMS: collects all requests of a tick and answers each.
+
+    It remembers where taps and steps stand and, where fairness is cumulative, what every unit asked for and
+    lost since midnight; `problem` has the weights of the last tick answered.
+    """
 
     def __init__(self, scenario: Scenario, problem: DmsProblem, series: Series) -> None:
         self.problem, self.series = problem, series
+        self._as_stated, self._strength = problem, scenario.dms.cumulative_fairness
+        _check_strength(problem, self._strength)
+        self._asked_kwh, self._lost_kwh = np.zeros((2, len(problem.units.name)))
+        self._hours = scenario.clock.step_minutes / 60
         self.options = IpoptOptions(max_iter=scenario.dms.max_iter)
         prosumer = problem.feeder[Connections].prosumer
         self._rows = {name: np.flatnonzero(prosumer == name) for name in dict.fromkeys(prosumer)}
@@ -149,12 +159,26 @@ class Utility:
             q[rows] = [c.q_kvar for c in oes.connections]
         p_load, q_load = self.plain_loads(tick)
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
+        self._weigh(tick)
         self.last = solve(
             self.problem, self.request, warm=self.last, options=self.options, position=self.position
         )
         if self.last.certificate.ok:
             self.position = self.last.position
+        self._asked_kwh += self.last.unit_export_kw * self._hours
+        self._lost_kwh += self.last.unit_curtail_kw * self._hours
         return [self._reply(oes, self.last) for oes in inbox]
+
+    def _weigh(self, tick: int) -> None:
+        """Weights of a tick from what was lost since midnight, `dms.weights.cumulative`."""
+        if not self._strength:
+            return
+        times = self.series.times
+        if tick and times[tick].date() != times[tick - 1].date():
+            self._asked_kwh[:], self._lost_kwh[:] = 0.0, 0.0
+        stated = self._as_stated
+        weights = cumulative(stated.weights, self._lost_kwh, self._asked_kwh, self._strength)
+        self.problem = stated if np.array_equal(weights, stated.weights) else stated.weighted(weights)
 
     def _reply(self, oes: OES, solution: DmsSolution) -> AES:
         free = self.problem.feeder[Connections].q_mode == "free"
@@ -172,6 +196,19 @@ class Utility:
             valid_until=oes.valid_until,
             connections=granted,
             certified=solution.certificate.safe,
+        )
+
+
+def _check_strength(problem: DmsProblem, strength: float) -> None:
+    """Weights stay within what an optimiser serves, whatever is lost.
+
+    Raises  InputError  they may come to be more than 1e4 apart
+    """
+    apart = float(problem.weights.max() / problem.weights.min()) * (1 + strength)
+    if apart > MAX_WEIGHT_RATIO:
+        raise InputError(
+            f"dms.cumulative_fairness = {strength:g}: with the weights given, weights may come to be "
+            f"{apart:g} apart, above {MAX_WEIGHT_RATIO:g}; take less of either"
         )
 
 

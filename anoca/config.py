@@ -25,9 +25,10 @@ from pydantic import (
     model_validator,
 )
 
+from anoca.config_dms import DmsSection
 from anoca.config_reactive import ReactiveSection
 from anoca.errors import InputError
-from dms import NORMS, Controls, Limits
+from dms import Controls, Limits
 from dms.limits.stated import UNBALANCE_MAX, V_STEP_PU
 from hems import ForecastNoise, HemsConfig
 
@@ -115,7 +116,8 @@ class ProsumersSection(Section):
                    "net_unity": the same with Q = 0; "behind_load": PV beside the load
     curtail_unit   "prosumer": one curtailment per prosumer; "connection": one per connection
     battery_kw     one Powerwall 2 per this many kW of base load, rounded up; 0 = no batteries
-    weights, extra  weight of the norm by prosumer, default 1; prosumers at named nodes
+    weights, extra  weight of the norm by prosumer, or (connection) by connection such as pv#2, default 1;
+                   prosumers at named nodes
     generators     the feeder's own generators (PV, storage, machines) that feed in are prosumers too, and ask
                    for what they deliver; snapshots only. Without it they deliver that, whatever happens
     """
@@ -151,27 +153,6 @@ class ProsumersSection(Section):
         """Percent of base load for A, B and C."""
         given = TABLE_I[self.table1] if self.table1 else self.percent
         return {"A": 0.0, "B": 0.0, "C": 0.0, **given}
-
-
-class DmsSection(Section):
-    """How the utility decides.
-
-    norm      "l1" least total, "l2" least squares, "linf" least peak
-    backend   who states the equations: "ipopt" our own devices, "pyomo" the Pyomo text (small feeders)
-    max_iter  of Ipopt      certify_optimal  also test answers for optimality (seconds each on case 2)
-    """
-
-    norm: str = "l2"
-    backend: Literal["ipopt", "pyomo"] = "ipopt"
-    max_iter: Annotated[int, Field(ge=1)] = 500
-    certify_optimal: bool = False
-
-    @field_validator("norm")
-    @classmethod
-    def _known_norm(cls, value: str) -> str:
-        if value not in NORMS:
-            raise ValueError(_unknown("norm", value, NORMS))
-        return value
 
 
 class LimitsSection(Section):
@@ -394,6 +375,14 @@ class Scenario(Section):
             raise ValueError(
                 "prosumers.generators: a generator of the feeder has one operating point and no day of its "
                 'own; it can be a prosumer in mode = "snapshot" only'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fairness_over_a_day(self) -> Scenario:
+        if self.dms.cumulative_fairness and self.mode != "loop":
+            raise ValueError(
+                'dms.cumulative_fairness: a snapshot has no past to make up for; take mode = "loop"'
             )
         return self
 

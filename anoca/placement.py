@@ -179,6 +179,7 @@ def place(scenario: Scenario, feeder: Feeder) -> Placement:
         share=np.array([*(1.0 for _ in single), *(s for u in units for s in u.share)]),
         load=np.array([*loads.name[mine], *("" for _ in of[int(mine.sum()) :])], dtype=object),
     )
+    _check_weights(section, connections)
     stays = np.ones(len(loads), dtype=bool)
     if not (scenario.mode == "snapshot" and section.export_rule == "behind_load"):
         stays = ~mine
@@ -250,9 +251,17 @@ def _check_names(section: ProsumersSection, names: Array) -> None:
         issues.append(
             "no prosumer: give prosumers.table1, prosumers.percent, [[prosumers.extra]], or generators = true"
         )
-    for name in sorted(set(section.weights) - set(names)) if len(names) else []:
-        near = difflib.get_close_matches(name, list(names), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {len(names)}, the first {names[0]!r}"
+    if issues:
+        raise InputError(issues)
+
+
+def _check_weights(section: ProsumersSection, connections: Connections) -> None:
+    """Weights name prosumers, or connections where these are curtailed one by one."""
+    known = list(dict.fromkeys([*connections.prosumer, *Units.of(connections, section.curtail_unit).name]))
+    issues = []
+    for name in sorted(set(section.weights) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {len(known)}, the first {known[0]!r}"
         issues.append(f"prosumers.weights: there is no prosumer {name!r}; {hint}")
     if issues:
         raise InputError(issues)

@@ -14,7 +14,7 @@ from anoca.explanations import Explainer
 from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
-from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate, Units
+from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate, Units, fairness
 from dms.certificate import run
 from dms.solution import COUNT_KW
 from feeders import Connections
@@ -62,6 +62,9 @@ class Recorder:
             "curtailed_kw": solution.total_curtailed_kw,
             "largest_kw": solution.largest_kw,
             "homes": solution.homes(),
+            "gini": solution.gini,
+            "jain": solution.jain,
+            "lost_share": solution.lost_share,
             "binding": solution.binding(),
             "preexisting": len(solution.preexisting),
             "steps_moved": self._controls(tick, problem, solution),
@@ -288,6 +291,7 @@ class Recorder:
             "curtailed_mw": float(ticks["curtailed_kw"].mean() / 1e3),
             "largest_kw": float(ticks["largest_kw"].max()),
             "homes": int(ticks["homes"].max()),
+            **_fairness(tables["prosumers"]),
             "curtailed_kwh": float(ticks["curtailed_kw"].sum() * hours),
             "stored_kwh": float(ticks["stored_kw"].sum() * hours),
             "spilled_kwh": float(ticks["spilled_kw"].sum() * hours),
@@ -304,6 +308,18 @@ class Recorder:
             "seconds": float(timings.drop(columns="tick").sum().sum()),
             "dms_s": float(timings["dms_s"].mean()),
         }
+
+
+def _fairness(prosumers: pd.DataFrame) -> dict[str, float]:
+    """How evenly what was lost over the run falls on the homes, in energy."""
+    sums = prosumers.groupby("prosumer")[["p_curtail_kw", "p_oes_kw"]].sum()
+    lost, asked = sums["p_curtail_kw"].to_numpy(dtype=float), sums["p_oes_kw"].to_numpy(dtype=float)
+    share = fairness.lost_shares(lost, asked)
+    return {
+        "gini": fairness.gini(share),
+        "jain": fairness.jain(share),
+        "lost_share": fairness.lost_share(lost, asked),
+    }
 
 
 def _pu(v: Array, base: Array) -> Array:

@@ -21,7 +21,8 @@ from anoca.transport import SimpyTransport
 from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, certify_optimal, reference, solve
 from dms import compile as compile_problem
 from dms.controls import ControlValues
-from feeders import Feeder
+from dms.weights import by_capacity, resolve
+from feeders import Connections, Feeder
 
 Progress = Callable[[int, int, str], None]
 """Called after every tick with (done, of how many, what is worth saying)."""
@@ -56,14 +57,27 @@ def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
             placement.feeder,
             norm=scenario.dms.norm,
             limits=scenario.limits.limits(),
-            weights=scenario.prosumers.weights,
+            weights=_weights(scenario, placement),
             curtail_unit=scenario.prosumers.curtail_unit,
             controls=scenario.controls.controls(),
+            peak_tol=scenario.dms.peak_tol,
+            alpha=scenario.dms.alpha,
         )
     except KeyError as exc:
         raise InputError(str(exc.args[0])) from exc
     except (ValueError, NotImplementedError) as exc:
         raise InputError(str(exc)) from exc
+
+
+def _weights(scenario: Scenario, placement: Placement) -> dict[str, float]:
+    """Weights by name, in inverse proportion to the PV peak where the scenario says so."""
+    given = scenario.prosumers.weights
+    if scenario.dms.weight_by == "none":
+        return given
+    units = placement.units
+    own = resolve(placement.feeder[Connections], units, given)
+    by_peak = by_capacity(units, placement.at_connections(placement.p_peak_kw))
+    return {name: float(w) * by_peak[name] for name, w in zip(units.name, own, strict=True)}
 
 
 def _snapshot(
@@ -128,8 +142,8 @@ def _loop(
             position=desk.position,
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
-        recorder.dms(tick, series.times[tick], problem, desk.request, solution)
-        seconds |= _test_optimality(scenario, problem, desk.request, solution, recorder)
+        recorder.dms(tick, series.times[tick], desk.problem, desk.request, solution)
+        seconds |= _test_optimality(scenario, desk.problem, desk.request, solution, recorder)
         recorder.homes(tick, series.times[tick : tick + 2], desk.request, solution, home_tick)
         recorder.plant(reading)
         recorder.close_tick({**seconds, "dms_s": solution.solve_s})

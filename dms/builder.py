@@ -61,10 +61,11 @@ class _Stage:
 
 
 class Builder:
-    """Collects a `Program` for one feeder."""
+    """Collects a `Program` for one feeder. alpha: of the norm `alpha_fair`."""
 
-    def __init__(self, feeder: Feeder, units: Units, controls: ControlValues) -> None:
+    def __init__(self, feeder: Feeder, units: Units, controls: ControlValues, alpha: float = 1.0) -> None:
         self.feeder = feeder
+        self.alpha = alpha
         self.units = units
         self.controls = controls
         self.v_base = feeder.v_base_v

@@ -87,11 +87,15 @@ def directional_test(
     return _Search(problem, request, solution, np.random.default_rng(seed)).best()
 
 
-def held_objective(problem: DmsProblem, solution: DmsSolution, unit_curtail_kw: Array) -> float:
+def held_objective(
+    problem: DmsProblem, solution: DmsSolution, unit_curtail_kw: Array, request: DmsRequest
+) -> float:
     """`DmsProblem.objective` of a curtailment (n_units,); infinite where it exceeds what earlier stages hold.
 
     Norms with several objectives (`dms.stages`) hold the peak of the first; only points within it compare.
+    Where the norm is proportional, neither do shares that differ.
     """
+    most_kw = request.units.unit_export_kw(request.p_export_kw)
     program, point = problem.program, solution.point
     held = [program.variables[o.hold].span for o in program.objectives if o.hold is not None]
     if held and point is not None and point.numbers is not None:
@@ -99,11 +103,15 @@ def held_objective(problem: DmsProblem, solution: DmsSolution, unit_curtail_kw: 
         curtail = program.variables["p_curtail"].span
         x[curtail], own[curtail] = unit_curtail_kw / KW_PER_PU, solution.unit_curtail_kw / KW_PER_PU
         for values in (x, own):
-            follow(program, values, problem.weights)
+            follow(program, values, problem.weights, most_kw / KW_PER_PU)
         for span in held:
             if (x[span] > np.maximum(point.numbers.x_hi[span], own[span]) + ROUNDING_PU).any():
                 return np.inf
-    return problem.objective(unit_curtail_kw)
+    if "same_share" in program.rows:
+        same = most_kw * (unit_curtail_kw.sum() / max(float(most_kw.sum()), 1e-12))
+        if np.abs(unit_curtail_kw - same).max(initial=0.0) > BETTER_KW:
+            return np.inf
+    return problem.objective(unit_curtail_kw, request)
 
 
 class _Search:
@@ -123,7 +131,7 @@ class _Search:
 
     def cost(self, unit_curtail_kw: Array) -> float:
         """The objective; infinite above what a stage before has fixed."""
-        return held_objective(self.problem, self.solution, unit_curtail_kw)
+        return held_objective(self.problem, self.solution, unit_curtail_kw, self.request)
 
     def state(self, unit_curtail_kw: Array) -> State:
         """Power flow at a curtailment, held against the limits in force."""

@@ -72,8 +72,7 @@ class _Search:
         """
         if not np.isfinite([self.value(self.best), self.value(other)]).all():
             return self.value(other) < self.value(self.best)
-        objectives = self.tick.problem.objectives
-        pairs = zip(objectives(self.best.unit_curtail_kw), objectives(other.unit_curtail_kw), strict=True)
+        pairs = zip(self.objectives(self.best), self.objectives(other), strict=True)
         for stage, (mine, theirs) in enumerate(pairs, 1):
             last = stage == self.tick.problem.program.stages
             relative = SAME if last else max(SAME, self.tick.problem.peak_tol)
@@ -88,10 +87,13 @@ class _Search:
 
     @cached_property
     def _trifles(self) -> tuple[float, ...]:
-        """Objective of curtailing one unit by a watt, by stage: less is rounding."""
+        """Objective of curtailing the largest export by a watt, by stage: less is rounding."""
         one = np.zeros(len(self.tick.problem.units.name))
-        one[0] = 1e-3
-        return self.tick.problem.objectives(one)
+        one[np.argmax(self.tick.most_kw)] = 1e-3
+        return self.tick.problem.objectives(one, self.tick.request)
+
+    def objectives(self, solution: DmsSolution) -> tuple[float, ...]:
+        return self.tick.problem.objectives(solution.unit_curtail_kw, self.tick.request)
 
     def value(self, solution: DmsSolution) -> float:
         """Objective of a certified answer, infinite for any other."""
@@ -99,7 +101,7 @@ class _Search:
             return np.inf
         if solution.certificate.safe == "relaxed" and not self.tick.relaxed:
             return np.inf
-        return self.tick.problem.objective(solution.unit_curtail_kw)
+        return self.objectives(solution)[-1]
 
     def moved(self, position: Array) -> float:
         return float(self.tick.problem.controls.steps_moved(position, self.tick.base).sum())

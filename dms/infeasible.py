@@ -177,7 +177,7 @@ class _Case:
         problem, held = self.problem, self.position if len(self.problem.controls) else None
         numbers = problem.at(self.request, self.values, regimes, base=held, position=held)
         numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
-        follow(problem.program, numbers.x0, problem.weights)
+        follow(problem.program, numbers.x0, problem.weights, self.most_kw / KW_PER_PU)
         return numbers
 
     def limits(self, rest: State) -> tuple[tuple[Slack, ...], Array, State, bool]:

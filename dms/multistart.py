@@ -96,7 +96,7 @@ def multistart(
     for (name, curtail_kw), _ in zip(_start_points(tick, options, seed), range(n), strict=False):
         solution = _solved_from(tick, curtail_kw, name, options or IpoptOptions())
         good = solution.status is Status.CURTAILED
-        objective = problem.objective(solution.unit_curtail_kw) if good else np.inf
+        objective = problem.objective(solution.unit_curtail_kw, request) if good else np.inf
         starts.append(Start(name, objective, solution))
     return Multistart(tuple(starts), time.perf_counter() - began)
 

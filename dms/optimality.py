@@ -111,7 +111,7 @@ def certify_optimal(
     if solution.unit_curtail_kw.shape != problem.units.name.shape:
         raise ValueError("the solution was found for other connections than the problem has")
     began = time.perf_counter()
-    objective = problem.objective(solution.unit_curtail_kw)
+    objective = problem.objective(solution.unit_curtail_kw, request)
     if solution.status in UNTESTED:
         return OptimalityCertificate("not_tested", objective, (f"status {solution.status}",))
     if solution.unit_curtail_kw.max(initial=0.0) <= 0:  # no objective is below zero
@@ -132,7 +132,7 @@ def certify_optimal(
         reasons += (f"better by {directional.improvement:.2g}: {directional.direction}",)
     if objective > uniform * (1 + NO_WORSE):
         reasons += (f"worse than {rule} by {objective / uniform - 1:.2g}",)
-    best = _best(problem, solution, found)
+    best = _best(problem, request, solution, found)
     if objective > best * (1 + SAME_OPTIMUM):
         reasons += (f"a local optimum is better by {1 - best / objective:.2g}",)
     return OptimalityCertificate(
@@ -167,7 +167,7 @@ def point_of(
     regimes = Regimes(solution.state.flow.v)
     numbers = problem.at(request, solution.values, regimes, base=held, position=held)
     x = problem.power_flow.solve(numbers, solution.unit_curtail_kw / KW_PER_PU).x
-    follow(problem.program, x, problem.weights)
+    follow(problem.program, x, problem.weights, numbers.x_hi[problem.program.variables["p_curtail"].span])
     return numbers, x, estimate_multipliers(problem.program, numbers, x), True
 
 
@@ -181,10 +181,10 @@ def _apart(problem: DmsProblem, solution: DmsSolution, x: Array) -> tuple[str, .
     return (f"set-points are {apart:.2g} kW away from the optimiser's point",)
 
 
-def _best(problem: DmsProblem, solution: DmsSolution, found: Multistart | None) -> float:
+def _best(problem: DmsProblem, request: DmsRequest, solution: DmsSolution, found: Multistart | None) -> float:
     """The least objective of other local optima that hold what the solution holds."""
     starts = [s.solution.unit_curtail_kw for s in found.starts if np.isfinite(s.objective)] if found else []
-    return min((held_objective(problem, solution, curtail) for curtail in starts), default=np.inf)
+    return min((held_objective(problem, solution, curtail, request) for curtail in starts), default=np.inf)
 
 
 def _uniform(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> tuple[str, float]:
@@ -198,4 +198,4 @@ def _uniform(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) ->
         return measure(network, flow, solution.values).within(0.0, 0.0)
 
     curtail_kw, rule = mildest_rule(units.unit_export_kw(request.p_export_kw), is_safe)
-    return rule, held_objective(problem, solution, curtail_kw)
+    return rule, held_objective(problem, solution, curtail_kw, request)

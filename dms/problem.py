@@ -7,7 +7,7 @@ weights and limits; `DmsProblem.at` gives the numbers of a tick.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,12 +19,14 @@ from dms.controls import Controls, ControlValues, add_move_cost, add_positions, 
 from dms.devices.inverter import add_q_cost, require_rated_voltage
 from dms.limits import Limits, LimitValues, apply_limits, set_limit_numbers
 from dms.network import Network
-from dms.norms import NORMS, follow
+from dms.norms import MAX_ALPHA, NORMS, UNWEIGHTED, follow, needs_request, reweighted
+from dms.norms import set_numbers as set_norm_numbers
 from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
 from dms.regimes import Regimes
 from dms.request import CurtailUnit, DmsRequest, Units
 from dms.scaling import KW_PER_PU
+from dms.weights import checked, resolve
 from feeders import Connections, Feeder
 from feeders.checks import require_ok
 from feeders.elements.connections import follows_voltage, has_volt_watt
@@ -32,8 +34,8 @@ from feeders.table import Array
 
 PEAK_TOL = 0.01
 """Default of peak_tol: 1 % more peak than the least."""
-MAX_WEIGHT_RATIO = 1e4
-"""Largest over smallest weight; beyond about 1e6 an optimum of L2 is measurably missed."""
+ALPHA = 1.0
+"""Default of alpha: proportional fairness."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class DmsProblem:
     controls taps and capacitor steps that may be moved
     added    blocks of variables and rows that a user added to the text (`dms.reference.compile`)
     peak_tol relative, by which the two-stage norms may exceed the least peak
+    alpha    of the norm alpha_fair
     """
 
     feeder: Feeder
@@ -57,6 +60,7 @@ class DmsProblem:
     program: Program
     added: tuple[str, ...] = ()
     peak_tol: float = PEAK_TOL
+    alpha: float = ALPHA
 
     def at(
         self,
@@ -83,6 +87,7 @@ class DmsProblem:
             base = self.controls.present(self.feeder) if base is None else base
             position, free = base if position is None else position, np.broadcast_to(free, base.shape)
             set_position_numbers(self.controls, self.program, base, position, free, numbers)
+        set_norm_numbers(self.program, _most(request), numbers)
         return numbers
 
     def limits_at(self, request: DmsRequest, network: Network | None = None) -> LimitValues:
@@ -99,19 +104,37 @@ class DmsProblem:
             self.values.around(measure(network, base, self.values).found) if base.converged else self.values
         )
 
-    def objective(self, unit_curtail_kw: Array) -> float:
+    def objective(self, unit_curtail_kw: Array, request: DmsRequest | None = None) -> float:
         """(2a): the norm of a curtailment (n_units,), of MW (squared for l2).
 
         Of a norm with several stages, the last one's: the weighted total of linf_l1, the squares of linf_l2.
+        proportional: the share of the requests; alpha_fair: the utility lost.
+        Raises  ValueError  proportional and alpha_fair count against the request, and there is none
         """
-        return self.objectives(unit_curtail_kw)[-1]
+        return self.objectives(unit_curtail_kw, request)[-1]
 
-    def objectives(self, unit_curtail_kw: Array) -> tuple[float, ...]:
+    def objectives(self, unit_curtail_kw: Array, request: DmsRequest | None = None) -> tuple[float, ...]:
         """The objective of every stage at a curtailment (n_units,), of MW (squared where it has squares)."""
-        x = np.zeros(self.program.n)
-        x[self.program.variables["p_curtail"].span] = unit_curtail_kw / KW_PER_PU
-        follow(self.program, x, self.weights)
-        return tuple(self.program.for_stage(k).objective(x) for k in range(self.program.stages))
+        program = self.program
+        if request is None and needs_request(program):
+            raise ValueError(f"norm {self.norm} counts against what was asked; give the request")
+        x = np.zeros(program.n)
+        x[program.variables["p_curtail"].span] = unit_curtail_kw / KW_PER_PU
+        follow(program, x, self.weights, np.zeros(len(self.weights)) if request is None else _most(request))
+        return tuple(program.for_stage(k).objective(x) for k in range(program.stages))
+
+    def weighted(self, weights: Array) -> DmsProblem:
+        """The same problem with other weights (n_units,); solutions of one are warm starts of the other.
+
+        Raises  ValueError  a norm that takes no weights, one that is not positive, or more than 1e4 apart
+        """
+        if self.norm in UNWEIGHTED:
+            raise ValueError(f"norm {self.norm} takes no weights")
+        w = checked(self.units, weights)
+        other = replace(self, weights=w, program=reweighted(self.program, self.weights, w))
+        # The circuit is the same: what was prepared of it serves both.
+        vars(other).update({k: v for k, v in vars(self).items() if k in ("network", "power_flow")})
+        return other
 
     def voltages_v(self, x: Array) -> Array:
         """Complex voltages (n_nodes + 1,) at a point of the programme, volt, earth first."""
@@ -189,18 +212,20 @@ def compile(
     curtail_unit: CurtailUnit = "prosumer",
     controls: Controls | None = None,
     peak_tol: float = PEAK_TOL,
+    alpha: float = ALPHA,
 ) -> DmsProblem:
     """(2): minimise the norm of the curtailment subject to the three-phase AC model and limits.
 
-    weights       by unit name (prosumer, or connection label), default 1
+    weights       by name of a prosumer, or (curtail_unit "connection") of a connection, pv#2; default 1
     curtail_unit  "prosumer": one curtailment split by the shares; "connection": one each
     controls      taps and capacitor steps that may be moved; default none
     peak_tol      how much the two-stage norms may exceed the least peak, relative
+    alpha         of alpha_fair: 0 least total, 1 proportional fairness, large: nearly max-min
 
     Raises  KeyError    unknown norm, a weight for an unknown unit, an unknown control
             ValueError  a control that cannot move or is named twice, a weight that is not positive,
-                        weights more than 1e4 apart (no optimiser serves both ends), a peak_tol that is
-                        not between 0 and 1, or no connection
+                        weights more than 1e4 apart (no optimiser serves both ends) or for a norm that
+                        takes none, a peak_tol not from 0 to 1, an alpha not from 0 to 4, or no connection
             FeederError the feeder has errors, all of them named
             UnsupportedError  an element that has no law here yet
     """
@@ -208,9 +233,13 @@ def compile(
         raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
     if not 0 <= peak_tol <= 1:
         raise ValueError(f"peak_tol = {peak_tol:g}: give a number from 0 to 1, such as {PEAK_TOL:g}")
+    if not 0 <= alpha <= MAX_ALPHA:
+        raise ValueError(f"alpha = {alpha:g}: give a number from 0 to {MAX_ALPHA:g}")
     limits = limits or Limits()
     units = Units.of(feeder[Connections], curtail_unit)
-    w = _weights(units, weights or {})
+    w = resolve(feeder[Connections], units, weights or {})
+    if norm in UNWEIGHTED and np.ptp(w) > 0:
+        raise ValueError(f"norm {norm} cuts the same share for all and takes no weights; use linf with them")
     require_ok(feeder)
     devices.check_supported(feeder)
     values = LimitValues.resolve(feeder, limits)
@@ -218,7 +247,7 @@ def compile(
         raise ValueError(f"feeder {feeder.name} has no connection, so there is nothing to curtail")
 
     moved = ControlValues.resolve(feeder, controls or Controls())
-    b = Builder(feeder, units, moved)
+    b = Builder(feeder, units, moved, alpha)
     b.add_voltages()
     if len(moved):
         add_positions(moved, b)  # (2k)
@@ -230,22 +259,16 @@ def compile(
     if len(moved):
         add_move_cost(b)
     add_q_cost(b, feeder[Connections])
-    problem = DmsProblem(feeder, norm, limits, w, units, values, moved, b.finish(), peak_tol=peak_tol)
+    problem = DmsProblem(
+        feeder, norm, limits, w, units, values, moved, b.finish(), peak_tol=peak_tol, alpha=alpha
+    )
     if follows_voltage(feeder[Connections]).any():
         idle = problem.network.solve(np.zeros((0, 2), dtype=int), np.zeros(0))
         require_rated_voltage(feeder[Connections], idle.v)
     return problem
 
 
-def _weights(units: Units, given: Mapping[str, float]) -> Array:
-    unknown = set(given) - set(units.name)
-    if unknown:
-        raise KeyError(f"weight for unknown prosumer {', '.join(sorted(unknown)[:5])}")
-    weights = np.array([float(given.get(name, 1.0)) for name in units.name])
-    if bad := [str(n) for n, w in zip(units.name, weights, strict=True) if not (np.isfinite(w) and w > 0)]:
-        raise ValueError(f"weights must be positive and finite: {', '.join(bad[:5])}")
-    if len(weights) and weights.max() > MAX_WEIGHT_RATIO * weights.min():
-        low, high = weights.min(), weights.max()
-        raise ValueError(f"weights from {low:g} to {high:g}: more than {MAX_WEIGHT_RATIO:g} apart")
-    weights.flags.writeable = False
-    return weights
+def _most(request: DmsRequest) -> Array:
+    """Largest curtailment (n_units,), per unit."""
+    most: Array = request.units.unit_export_kw(request.p_export_kw) / KW_PER_PU
+    return most

@@ -197,7 +197,7 @@ class Program:
         q, power = self.products, self.powers
         values: Array = self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
         if len(power.row):
-            np.add.at(values, power.row, power.coef * _phi(x[power.col], power.exponent, 0))
+            np.add.at(values, power.row, power.coef * phi(x[power.col], power.exponent))
         return values
 
     # Jacobian -----------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Program:
         values: Array = self._maps["j0"] + self._maps["j1"] @ x
         if len(self.powers.row):
             p = self.powers
-            np.add.at(values, self._maps["jac_power"], p.coef * _phi(x[p.col], p.exponent, 1))
+            np.add.at(values, self._maps["jac_power"], p.coef * phi(x[p.col], p.exponent, 1))
         return values
 
     def jacobian_matrix(self, x: Array) -> sp.csr_matrix:
@@ -231,7 +231,7 @@ class Program:
         values: Array = sigma * self._maps[f"h0_{self.stage}"] + self._maps["h1"] @ multipliers
         if len(self.powers.row):
             p = self.powers
-            bend = p.coef * _phi(x[p.col], p.exponent, 2)
+            bend = p.coef * phi(x[p.col], p.exponent, 2)
             np.add.at(values, self._maps["hess_power"], multipliers[p.row] * bend)
         return values
 
@@ -305,7 +305,7 @@ def _indices(blocks: dict[str, Block], roles: tuple[Role, ...]) -> Array:
     return np.concatenate(found) if found else np.zeros(0, dtype=int)
 
 
-def _phi(x: Array, exponent: Array, order: int) -> Array:
+def phi(x: Array, exponent: Array, order: int = 0) -> Array:
     """x^e, or log x where the exponent is NaN (`Powers.LOG`), or its derivative of order 1 or 2.
 
     x is kept off zero where a trial step leaves its bound.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def to_program(model: pyo.ConcreteModel, like: Program | None = None) -> Program:
-    """Read a Pyomo model with linear and quadratic expressions, and powers x^e, into a `Program`.
+    """Read a Pyomo model with linear and quadratic expressions, x^e and log x, into a `Program`.
 
     like    a programme whose roles the blocks of the same names take; any other block is a control or
             a limit, so that a power flow leaves it alone
@@ -94,13 +94,13 @@ def _objectives(model: pyo.ConcreteModel, number: dict[int, int]) -> tuple[Objec
 
 
 def _powers(expr: Any, name: str, number: dict[int, int], row: int) -> list[tuple[int, int, float, float]]:
-    """Sum of c x^e, x bounded away from zero, as (row, variable, c, e).
+    """Sum of c x^e and c log x, x bounded away from zero, as (row, variable, c, e); e = NaN is log.
 
     Raises  ValueError  the expression is something else
     """
     import pyomo.environ as pyo
     from pyomo.core.expr import MonomialTermExpression, NegationExpression, PowExpression, ProductExpression
-    from pyomo.core.expr.numeric_expr import SumExpression
+    from pyomo.core.expr.numeric_expr import DivisionExpression, SumExpression, UnaryFunctionExpression
 
     def walk(e: Any, factor: float) -> list[tuple[int, int, float, float]]:
         if isinstance(e, SumExpression):
@@ -110,10 +110,17 @@ def _powers(expr: Any, name: str, number: dict[int, int], row: int) -> list[tupl
         power = isinstance(e, PowExpression) and id(e.args[0]) in number and not _free(e.args[1])
         if power and _bound(e.args[0].lb, -np.inf) >= SMALLEST_BASE:
             return [(row, number[id(e.args[0])], factor, float(pyo.value(e.args[1])))]
+        log = isinstance(e, UnaryFunctionExpression) and e.getname() == "log" and id(e.args[0]) in number
+        if log and _bound(e.args[0].lb, -np.inf) >= SMALLEST_BASE:
+            return [(row, number[id(e.args[0])], factor, Powers.LOG)]
         product = isinstance(e, ProductExpression | MonomialTermExpression)
         if product and not _free(e.args[0]):
             return walk(e.args[1], factor * float(pyo.value(e.args[0])))
-        raise ValueError(f"{name} is not a sum of linear terms, products of two variables and powers")
+        if isinstance(e, DivisionExpression) and not _free(e.args[1]):
+            return walk(e.args[0], factor / float(pyo.value(e.args[1])))
+        raise ValueError(
+            f"{name} is not a sum of linear terms, products of two variables, powers and logarithms"
+        )
 
     return [] if expr is None else walk(expr, 1.0)
 

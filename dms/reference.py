@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dms.controls import Controls, ControlValues
 from dms.devices import check_supported
 from dms.limits import Limits, LimitValues
-from dms.problem import PEAK_TOL, DmsProblem
+from dms.problem import ALPHA, PEAK_TOL, DmsProblem
 from dms.problem import compile as compile_problem
 from dms.program import Program
 from dms.pyomo_program import coefficients, largest_difference, to_program
@@ -24,6 +24,7 @@ from dms.reference_inverters import q_cost
 from dms.reference_laws import LAWS, Into, add_rows
 from dms.reference_limits import limits_text
 from dms.request import CurtailUnit, Units
+from dms.weights import resolve
 from feeders import Connections, Feeder
 from feeders.table import Array
 
@@ -51,6 +52,7 @@ def build_model(
     weights: Mapping[str, float] | None = None,
     curtail_unit: CurtailUnit = "prosumer",
     controls: Controls | None = None,
+    alpha: float = ALPHA,
 ) -> pyo.ConcreteModel:
     """(2) for one feeder; tick numbers stand at zero and are set by `DmsProblem.at`.
 
@@ -73,7 +75,8 @@ def build_model(
     _kcl(m, feeder)
     values = LimitValues.resolve(feeder, limits or Limits())
     limits_text(m, feeder, values, into)
-    _norm(m, norm, {u: float((weights or {}).get(u, 1.0)) for u in units.name})
+    w = resolve(feeder[Connections], units, weights or {})
+    _norm(m, norm, dict(zip(units.name, w.tolist(), strict=True)), alpha)
     return m
 
 
@@ -86,6 +89,7 @@ def compile(
     curtail_unit: CurtailUnit = "prosumer",
     controls: Controls | None = None,
     peak_tol: float = PEAK_TOL,
+    alpha: float = ALPHA,
     extend: Extend | None = None,
 ) -> DmsProblem:
     """As `dms.compile`, with the structure read from the Pyomo text and the user's own additions.
@@ -95,9 +99,10 @@ def compile(
             the certificate know the network's limits only
     Raises  as `dms.compile` and `to_program`
     """
-    given = {"norm": norm, "limits": limits, "weights": weights, "curtail_unit": curtail_unit}
-    problem = compile_problem(feeder, **given, controls=controls, peak_tol=peak_tol)  # type: ignore[arg-type]
-    model = build_model(feeder, **given, controls=controls)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"norm": norm, "limits": limits, "weights": weights, "curtail_unit": curtail_unit}
+    given |= {"controls": controls, "alpha": alpha}
+    problem = compile_problem(feeder, **given, peak_tol=peak_tol)
+    model = build_model(feeder, **given)
     if extend is not None:
         extend(model)
     own = problem.program
@@ -136,8 +141,8 @@ def _kcl(m: pyo.ConcreteModel, feeder: Feeder) -> None:
     del m.injected
 
 
-def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
-    """(2a) by (4), (5) or (6).
+def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float], alpha: float) -> None:
+    """(2a) by (4), (5) or (6), in two stages, or by a rule of fairness.
 
     A further stage is the objective `cost_2`, not active; `held` names the block of variables that it keeps
     near what the first stage found.
@@ -148,11 +153,18 @@ def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
         "l1": sum(w[u] * m.p_curtail[u] for u in w),
         "l2": sum((w[u] * m.p_curtail[u]) ** 2 for u in w),
     }
-    first, _, second = norm.partition("_")
+    first, _, second = norm.partition("_") if norm.startswith("linf") else (norm, "", "")
     if first == "linf":
         m.peak = pyo.Var(["r"], bounds=(0, None), initialize=0.0)
         add_rows(m, "peak_above", {u: m.peak["r"] - w[u] * m.p_curtail[u] >= 0 for u in w})
         costs["linf"] = m.peak["r"]
+    elif first == "proportional":
+        m.share = pyo.Var(["s"], bounds=(0, 1), initialize=0.0)
+        m.asked = pyo.Var(list(w), bounds=(0.0, 0.0), initialize=0.0)
+        add_rows(m, "same_share", {u: m.p_curtail[u] - m.share["s"] * m.asked[u] == 0 for u in w})
+        costs["proportional"] = m.share["s"]
+    elif first == "alpha_fair":
+        costs["alpha_fair"] = costs["l1"] if alpha == 0 else _lost_utility(m, w, alpha)
     if first not in costs or second not in ("", "l1", "l2"):
         raise KeyError(f"norm {norm!r} is not in the Pyomo text")
     m.cost = pyo.Objective(expr=costs[first] + _trifles(m, first))
@@ -161,6 +173,21 @@ def _norm(m: pyo.ConcreteModel, norm: str, w: dict[str, float]) -> None:
         m.cost_2 = pyo.Objective(expr=costs[second] + _trifles(m, second))
         m.cost_2.deactivate()
         m.held = {"cost_2": "peak"}
+
+
+def _lost_utility(m: pyo.ConcreteModel, w: dict[str, float], alpha: float) -> Any:
+    """Weighted sum of the losses of utility of kept exports, in units of 10 kW."""
+    import pyomo.environ as pyo
+
+    m.kept = pyo.Var(list(w), bounds=(1e-3, None), initialize=1.0)
+    m.loss = pyo.Var(list(w), initialize=0.0)
+
+    def utility(y: Any) -> Any:
+        return pyo.log(y) if alpha == 1 else y ** (1 - alpha) / (1 - alpha)
+
+    add_rows(m, "kept_rest", {u: 0.01 * m.kept[u] + m.p_curtail[u] == 0 for u in w})
+    add_rows(m, "utility", {u: m.loss[u] + utility(m.kept[u]) >= 0 for u in w})
+    return sum(w[u] * m.loss[u] for u in w)
 
 
 def _trifles(m: pyo.ConcreteModel, norm: str) -> Any:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from dms.interior import InteriorPoint
+from dms.norms import KEPT_PU
 from dms.program import Numbers, Program
 from feeders.table import Array
 
@@ -150,7 +151,7 @@ def worth(
     free[pinned] = True
     at = limits[active.rows[limits]]
     lagrangian = _lagrangian(program, point)
-    bend = lagrangian.diagonal()[controls][free]
+    bend = _own_bend(program, lagrangian)[controls][free]
     counted = figure[free] != 0
     curved = bool(counted.any() and (bend[counted] > 0).all())
     scale = 1 / np.sqrt(np.where(bend > 0, bend, 1.0)) if curved else np.ones(len(bend))
@@ -198,6 +199,17 @@ class Held:
     def multipliers(self, pull: Array) -> Array:
         """mu with asked' mu nearest to a pull, equal for rows that are alike."""
         return np.asarray(self._back @ (self._basis @ pull) / self._length)
+
+
+def _own_bend(program: Program, lagrangian: sp.csr_matrix) -> Array:
+    """Second derivative (n,) of the objective along each variable, that of a kept export at its curtailment.
+
+    kept KEPT_PU + P_C = P_export: the utility of alpha_fair curves in the one, and so in the other.
+    """
+    bend, blocks = lagrangian.diagonal(), program.variables
+    if "kept" in blocks:
+        bend[blocks["p_curtail"].span] += bend[blocks["kept"].span] / KEPT_PU**2
+    return np.asarray(bend)
 
 
 def _lagrangian(program: Program, point: InteriorPoint) -> sp.csr_matrix:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from dms import fairness
 from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, Certificate, State
 from dms.interior import InteriorPoint
 from dms.limits import LimitValues
@@ -78,7 +79,8 @@ class DmsSolution:
     """Set-points of one tick and what is known about them.
 
     p_curtail_kw, p_adjusted_kw  (n_connections,)  AES = OES - curtailment, as sent (3)
-    unit_curtail_kw              (n_units,)        before rounding
+    unit_curtail_kw              (n_units,)        the same, summed over the connections of a unit
+    unit_export_kw               (n_units,)        export asked for
     q_kvar                       (n_connections,)  reactive power injected at the AES, by the power flow
     q_set_kvar                   (n_connections,)  set-point of inverters whose Q is free, 0 of the others
     state, values                power flow at the AES, and the limits in force
@@ -95,6 +97,7 @@ class DmsSolution:
     p_curtail_kw: Array = field(repr=False)
     p_adjusted_kw: Array = field(repr=False)
     unit_curtail_kw: Array = field(repr=False)
+    unit_export_kw: Array = field(repr=False)
     q_kvar: Array = field(repr=False)
     q_set_kvar: Array = field(repr=False)
     certificate: Certificate
@@ -123,6 +126,27 @@ class DmsSolution:
     def largest_kw(self) -> float:
         """Largest curtailment of one unit."""
         return float(self.unit_curtail_kw.max(initial=0.0))
+
+    @property
+    def gini(self) -> float:
+        """Gini index of the shares that those who asked lose, sum_ij |s_i - s_j| / (2 n^2 mean s); 0 is even.
+
+        0, too, where nobody is cut, and where nobody asked.
+        """
+        return fairness.gini(fairness.lost_shares(self.unit_curtail_kw, self.unit_export_kw))
+
+    @property
+    def jain(self) -> float:
+        """Jain's index of the shares that those who asked keep, (sum z)^2 / (n sum z^2); 1 is even.
+
+        1, too, where everyone is cut to zero, and where nobody asked.
+        """
+        return fairness.jain(fairness.lost_shares(self.unit_curtail_kw, self.unit_export_kw))
+
+    @property
+    def lost_share(self) -> float:
+        """Part of all power asked for that is curtailed, sum C / sum E; 0 where nobody asked."""
+        return fairness.lost_share(self.unit_curtail_kw, self.unit_export_kw)
 
     def homes(self, threshold_kw: float = COUNT_KW) -> int:
         """Units curtailed by more than a threshold."""

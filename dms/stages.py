@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from dms.interior import InteriorPoint, IpoptOptions
 from dms.norms import cost_of_cutting, degree
 from dms.problem import DmsProblem
 from dms.program import Numbers, Program
+from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +62,14 @@ def solve(
     began = time.perf_counter()
     program = problem.program
     earlier: list[InteriorPoint] = []
-    iterations = 0
+    iterations, bounded = 0, numbers
     for stage in range(program.stages):
-        now = program.for_stage(stage)
+        now, scale = program.for_stage(stage), objective_scale(problem, numbers, stage)
         if stage:
-            numbers = held(now, numbers, earlier[-1], problem.peak_tol)
-            numbers.x0[:] = np.clip(earlier[-1].x, numbers.x_lo, numbers.x_hi)
-        scale = objective_scale(problem, numbers, stage)
-        start = _start(warm, stage, program.stages)
-        point = method(now, numbers, objective_scale=scale, warm=start, options=options)
+            bounded = held(problem, bounded, stage, earlier[-1])
+            bounded.x0[:] = np.clip(earlier[-1].x, bounded.x_lo, bounded.x_hi)
+        start, given = _start(warm, stage, program.stages), {"objective_scale": scale, "options": options}
+        point = _solve_held(method, now, bounded, problem.weights, start, **given)
         iterations += point.iterations
         if not point.converged:
             log.info("stage %d of %d: %s", stage + 1, program.stages, point.status)
@@ -85,21 +85,53 @@ def solve(
     )
 
 
-def held(program: Program, numbers: Numbers, before: InteriorPoint, tolerance: float) -> Numbers:
+def held(problem: DmsProblem, numbers: Numbers, stage: int, before: InteriorPoint) -> Numbers:
     """Numbers of a stage: what it holds is bounded by the value that the stage before found.
 
-    program  at the stage
     before   point of the stage before
     """
-    name = program.objectives[program.stage].hold
+    program, name = problem.program, problem.program.objectives[stage].hold
     if name is None:
         return numbers
-    span = program.variables[name].span
+    numbers, span = numbers.copy(), program.variables[name].span
     value = np.maximum(before.x[span], 0.0)
-    numbers = numbers.copy()
-    most = value + np.maximum(tolerance * value, LEAST_ROOM_PU)
+    most = value + np.maximum(problem.peak_tol * value, LEAST_ROOM_PU)
     numbers.x_hi[span] = np.minimum(numbers.x_hi[span], most)
     return numbers
+
+
+def _solve_held(
+    method: Method, program: Program, numbers: Numbers, w: Array, warm: InteriorPoint | None, **given: Any
+) -> InteriorPoint:
+    """One stage. A held peak bounds every curtailment by itself, P_C <= r / w, instead of by rows.
+
+    With the rows, Ipopt needs twice the iterations, and often does not arrive where peak_tol is 1e-3 or less.
+    The multipliers z of these bounds are handed out as those of the rows r - w P_C >= 0, -z / w, and of r <=
+    (1 + peak_tol) r*, sum z / w: the same point of the same programme.
+    """
+    if program.objectives[program.stage].hold != "peak":
+        return method(program, numbers, warm=warm, **given)
+    peak, curtail = program.variables["peak"].start, program.variables["p_curtail"].span
+    rows, most = program.rows["peak_above"].span, numbers.x_hi[curtail]
+    short = numbers.copy()
+    short.x_lo[peak] = short.x_hi[peak]
+    short.x_hi[curtail] = np.minimum(most, numbers.x_hi[peak] / w)
+    short.row_lo[rows] = -np.inf
+    if warm is not None:
+        upper, of_rows = warm.upper_multipliers.copy(), warm.row_multipliers.copy()
+        upper[curtail] -= w * of_rows[rows]
+        of_rows[rows] = 0.0
+        warm = replace(warm, upper_multipliers=upper, row_multipliers=of_rows)
+    point = method(program, short, warm=warm, **given)
+    of_rows, upper = point.row_multipliers.copy(), point.upper_multipliers.copy()
+    lower = point.lower_multipliers.copy()
+    z = np.where(short.x_hi[curtail] < most, upper[curtail], 0.0)
+    upper[curtail] -= z
+    of_rows[rows] = -z / w
+    upper[peak], lower[peak] = float(np.sum(z / w)), 0.0
+    return replace(
+        point, numbers=numbers, row_multipliers=of_rows, upper_multipliers=upper, lower_multipliers=lower
+    )
 
 
 def objective_scale(problem: DmsProblem, numbers: Numbers, stage: int = -1) -> float:

@@ -164,7 +164,7 @@ def start_numbers(tick: Tick, curtail_kw: Array) -> Numbers:
     v = tick.values.held(flow.v, problem.feeder.v_base_v) if flow.converged else None
     numbers = tick.numbers(Regimes(v))
     numbers.x0[:] = problem.power_flow.solve(numbers, curtail_kw / KW_PER_PU).x
-    follow(problem.program, numbers.x0, problem.weights)
+    follow(problem.program, numbers.x0, problem.weights, tick.most_kw / KW_PER_PU)
     return numbers
 
 
@@ -312,6 +312,7 @@ def publish(
         q_kvar=inverters_at(tick.problem.feeder[Connections], request, adjusted, flow).q_kvar,
         q_set_kvar=request.q_set_kvar,
         unit_curtail_kw=request.units.total_kw(request.p_export_kw - adjusted),
+        unit_export_kw=request.units.total_kw(request.p_export_kw),
         certificate=certificate,
         state=state,
         nominal=tick.nominal,

@@ -17,7 +17,15 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from anoca.results import Results
 from dms.solution import COUNT_KW
 
-COLOURS = {"l1": "#1b6ca8", "l2": "#d1495b", "linf": "#66a182"}
+COLOURS = {
+    "l1": "#1b6ca8",
+    "l2": "#d1495b",
+    "linf": "#66a182",
+    "linf_l1": "#8d6a9f",
+    "linf_l2": "#edae49",
+    "proportional": "#5c5c5c",
+    "alpha_fair": "#00798c",
+}
 """One colour per norm, the same in every picture."""
 BEFORE, AFTER, STORE, SPILL = "#d1495b", "#1b6ca8", "#66a182", "#edae49"
 

@@ -89,7 +89,9 @@ class Terminal:
         kw = {"total_oes_kw": "OES kW", "curtailed_kw": "cut kW", "largest_kw": "largest kW"}
         shown: dict[str, Any] = {"time": [f"{t:%H:%M}" for t in ticks["time"]]}
         shown |= {text: [f"{v:.1f}" for v in ticks[key]] for key, text in kw.items()}
-        shown |= {"homes": ticks["homes"], "binding": ticks["binding"]} if wide else {}
+        if wide:
+            shown |= {"homes": ticks["homes"], "gini": [f"{v:.3f}" for v in ticks["gini"]]}
+            shown |= {"lost %": [f"{100 * v:.2f}" for v in ticks["lost_share"]], "binding": ticks["binding"]}
         if ticks["preexisting"].any():
             shown["broken before"] = ticks["preexisting"]
         if loop:

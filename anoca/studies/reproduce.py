@@ -198,7 +198,8 @@ def _table_iv_row(number: int, norm: str, results: Results, expanded: _Expanded)
     ours = row("case2", results)
     state = expanded.state(results.tables["prosumers"]["p_aes_kw"].to_numpy())
     mw, kw, homes = TABLE_IV[number, norm]
-    keep = ("case", "total_mw", "curtailed_mw", "largest_kw", "homes", "seconds", "iterations", "method")
+    figures = ("total_mw", "curtailed_mw", "largest_kw", "homes", "gini", "jain", "lost_share")
+    keep = ("case", *figures, "seconds", "iterations", "method")
     return {
         "scenario": number,
         "norm": norm,
@@ -227,6 +228,9 @@ def readable_table_iv(frame: pd.DataFrame) -> pd.DataFrame:
             "curtailed MW | paper": beside("curtailed_mw", "paper_mw", 4),
             "largest kW | paper": beside("largest_kw", "paper_kw", 2),
             "homes | paper": beside("homes", "paper_homes", 0),
+            "gini": [f"{value:.3f}" for value in frame["gini"]],
+            "jain": [f"{value:.3f}" for value in frame["jain"]],
+            "lost %": [f"{100 * value:.3f}" for value in frame["lost_share"]],
             "seconds | paper mean": beside("seconds", "paper_mean_s", 2),
             "iterations": frame["iterations"],
             "certified": frame["certified"],

@@ -179,7 +179,23 @@ def test_a_second_stage_keeps_the_peak_and_does_better_in_its_own_terms(case: Ca
     assert cost(second, found) >= cost(second, case.solved(second).p_curtail_kw) * (1 - NEIGHBOURS)
 
 
-@pytest.mark.parametrize("norm", ONE_STAGE)
+def test_proportional_is_the_mildest_equal_percentage(case: Case) -> None:
+    """The same share for all, and by power flows alone a millionth less is not safe."""
+    solution, problem = case.solved("proportional"), case.problems["proportional"]
+    share = solution.p_curtail_kw / case.export_kw
+    assert np.ptp(share) <= 1e-5
+    milder = (solution.lost_share - 1e-5) * case.export_kw
+    state = measure(problem.network, run(problem.network, case.request, milder), problem.values)
+    assert not state.within(0.0, 0.0)
+
+
+def test_alpha_fairness_loses_the_least_utility(case: Case) -> None:
+    problem = case.problems["alpha_fair"]
+    lost = {norm: problem.objective(case.solved(norm).unit_curtail_kw, case.request) for norm in NORMS}
+    assert lost["alpha_fair"] <= min(lost.values()) * (1 + NEIGHBOURS)
+
+
+@pytest.mark.parametrize("norm", [*ONE_STAGE, "linf_l2", "alpha_fair"])
 def test_multipliers_prove_a_stationary_point(case: Case, norm: str) -> None:
     """Gradient of the Lagrangian, signs and complementarity from the programme's own derivatives."""
     problem, point = case.problems[norm], case.solved(norm).point
@@ -189,7 +205,7 @@ def test_multipliers_prove_a_stationary_point(case: Case, norm: str) -> None:
     slope = gradient + problem.program.jacobian_matrix(point.x).T @ point.row_multipliers
     slope = slope - point.lower_multipliers + point.upper_multipliers
     assert np.abs(slope).max() <= 1e-5 * max(np.abs(gradient).max(), np.abs(point.row_multipliers).max())
-    numbers, rows = problem.at(case.request), problem.program.rows
+    numbers, rows = point.numbers, problem.program.rows
     limits = np.concatenate([rows[name].index for name in ("v_band", "i_limit")])
     multiplier, value = point.row_multipliers[limits], problem.program.constraints(point.x)[limits]
     assert multiplier.max() > 0

@@ -49,7 +49,7 @@ class Point:
         return Point(
             unit_curtail_kw=unit_curtail_kw,
             weights=problem.weights,
-            objective=problem.objective(unit_curtail_kw),
+            objective=problem.objective(unit_curtail_kw, request),
             over_v=state.worst_over_v,
             over_i=state.worst_over_i,
             binding=binding(state),

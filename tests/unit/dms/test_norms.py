@@ -9,7 +9,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 from dms import NORMS, DmsProblem, DmsSolution, Limits, Status, compile, solve
 from dms.certificate import measure, run
-from dms.norms import degree
+from dms.norms import KEPT_SHIFT_PU, UNWEIGHTED, degree
 from dms.program import Program
 from feeders import Feeder
 
@@ -46,6 +46,7 @@ def _solve(
 
 
 TWO_STAGES = ("linf_l1", "linf_l2")
+BY_RULE = ("proportional", "alpha_fair")
 
 
 def _degrees(program: Program) -> list[int]:
@@ -53,9 +54,10 @@ def _degrees(program: Program) -> list[int]:
 
 
 def test_the_tests_know_every_norm(street) -> None:
-    assert {*COST, *TWO_STAGES} == set(NORMS)
+    assert {*COST, *TWO_STAGES, *BY_RULE} == set(NORMS)
     degrees = {norm: _degrees(compile(street(), norm=norm).program) for norm in NORMS}
-    assert degrees == {"l1": [1], "l2": [2], "linf": [1], "linf_l1": [1, 1], "linf_l2": [1, 2]}
+    one = {"l1": [1], "l2": [2], "linf": [1], "proportional": [1], "alpha_fair": [1]}
+    assert degrees == {**one, "linf_l1": [1, 1], "linf_l2": [1, 2]}
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -102,11 +104,114 @@ def test_a_home_that_has_nothing_left_is_cut_to_zero(street) -> None:
     assert solution.total_curtailed_kw == pytest.approx(32.0 - _cap_by_current_kw(), rel=1e-6)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [n for n in NORMS if n not in UNWEIGHTED])
 def test_scaling_every_weight_changes_nothing(street, norm: str) -> None:
     one = _solve(street(), [30.0, 15.0], norm, h1=1.0, h2=1.3)
     many = _solve(street(), [30.0, 15.0], norm, h1=70.0, h2=91.0)
     assert many.p_adjusted_kw == pytest.approx(one.p_adjusted_kw, abs=2e-4)
+
+
+# Fairness --------------------------------------------------------------------------------------------
+
+CAP = _cap_by_current_kw()
+SHIFT_KW = 1e3 * KEPT_SHIFT_PU
+
+
+def _fair(feeder: Feeder, export_kw: list[float], norm: str = "alpha_fair", **given) -> DmsSolution:
+    problem = compile(feeder, norm=norm, limits=WIDE, **given)
+    solution = solve(problem, problem.request(np.array(export_kw))).raise_for_status()
+    assert solution.status is Status.CURTAILED
+    return solution
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 4.0])
+def test_alpha_fair_homes_at_one_bus_keep_the_same(street, alpha: float) -> None:
+    """w_k U'(y_k) is the same for all: y_k in proportion to w_k^(1/alpha), 20 W included."""
+    assert _fair(street(), [30.0, 15.0], alpha=alpha).p_adjusted_kw == pytest.approx([CAP / 2] * 2, abs=2e-4)
+    kept = _fair(street(), [30.0, 15.0], alpha=alpha, weights={"h1": 1.5}).p_adjusted_kw + SHIFT_KW
+    assert kept[0] / kept[1] == pytest.approx(1.5 ** (1 / alpha), rel=1e-4)
+    assert kept.sum() == pytest.approx(CAP + 2 * SHIFT_KW, rel=1e-6)
+
+
+def test_alpha_zero_is_l1(street) -> None:
+    feeder, export_kw = street(homes=((1,), (2,)), **CASES["rated"][0]), CASES["rated"][2]
+    fair = compile(feeder, norm="alpha_fair", alpha=0.0, weights={"h1": 1.7})
+    plain = compile(feeder, norm="l1", weights={"h1": 1.7})
+    assert fair.program.objectives[0].linear.tolist() == plain.program.objectives[0].linear.tolist()
+    nearly = _fair(feeder, export_kw, alpha=1e-3, weights={"h1": 1.7})
+    assert nearly.p_curtail_kw == pytest.approx(_solve(feeder, export_kw, "l1", h1=1.7).p_curtail_kw, abs=0.1)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_alpha_fair_marginal_utilities_are_as_the_effects_on_the_limit(street, alpha: float) -> None:
+    """KKT with one binding limit: w_k U'(y_k) / (dI / dP_k) is one number; dI / dP by power flows."""
+    feeder = street(z_ohm=(0.05 + 0.02j, 0.30 + 0.05j), i_max_a=(90.0, 300.0), homes=((1,), (2,)))
+    problem = compile(feeder, norm="alpha_fair", alpha=alpha, limits=WIDE, weights={"h2": 2.0})
+    solution = solve(problem, problem.request(np.array([20.0, 18.0]))).raise_for_status()
+
+    def current(kept_kw: np.ndarray) -> float:
+        flow = run(problem.network, problem.request(kept_kw))
+        return measure(problem.network, flow, problem.values).worst_over_i
+
+    kept, step = solution.p_adjusted_kw, 1e-3 * np.eye(2)
+    effect = np.array([current(kept + h) - current(kept - h) for h in step])
+    marginal = problem.weights * (kept + SHIFT_KW) ** -alpha
+    assert effect[1] != pytest.approx(effect[0], rel=1e-2)
+    assert marginal[0] / effect[0] == pytest.approx(marginal[1] / effect[1], rel=1e-4)
+
+
+def test_proportional_cuts_the_same_share_of_every_request(street) -> None:
+    solution = _fair(street(homes=((1,), (2,)), **CASES["rated"][0]), [16.0, 30.0], "proportional")
+    share = solution.p_curtail_kw / [16.0, 30.0]
+    assert share[0] == pytest.approx(share[1], abs=1e-6)
+    assert solution.gini == pytest.approx(0.0, abs=1e-6)
+    assert max(solution.state.worst_over_i, solution.state.worst_over_v) > -1e-6  # no smaller share would do
+
+
+def test_who_asks_for_nothing_does_not_disturb_the_others(street) -> None:
+    for norm in BY_RULE:
+        alone = _fair(street(), [30.0, 15.0], norm)
+        joined = _fair(street(homes=((1,), (1,), (1,))), [30.0, 15.0, 0.0], norm)
+        assert joined.p_adjusted_kw[:2] == pytest.approx(alone.p_adjusted_kw, abs=2e-4)
+
+
+def test_a_second_stage_spares_the_home_that_cannot_help(street) -> None:
+    """Only the far cable binds: linf leaves the near home anywhere below the peak, linf_l1 at its request."""
+    feeder = street(z_ohm=(0.05 + 0.02j, 0.08 + 0.02j), i_max_a=(500.0, 55.0), homes=((1,), (2,)))
+    peak = _solve(feeder, [16.0, 18.0], "linf").largest_kw
+    solution = _fair(feeder, [16.0, 18.0], "linf_l1", peak_tol=1e-3)
+    assert solution.p_curtail_kw[0] == pytest.approx(0.0, abs=1e-3)
+    assert peak * (1 - 1e-6) <= solution.largest_kw <= peak * (1 + 1e-3) + 1e-6
+
+
+def test_objectives_that_count_against_the_request_need_it(street) -> None:
+    for norm in BY_RULE:
+        problem = compile(street(), norm=norm)
+        request = problem.request(np.array([30.0, 15.0]))
+        with pytest.raises(ValueError, match=f"norm {norm} counts against what was asked"):
+            problem.objective(np.array([3.0, 0.0]))
+        assert problem.objective(np.zeros(2), request) == pytest.approx(0.0, abs=1e-12)
+    lost = np.log((30 + SHIFT_KW) / (27 + SHIFT_KW))
+    assert problem.objective(np.array([3.0, 0.0]), request) == pytest.approx(lost)
+    two = compile(street(), norm="linf_l1", weights={"h1": 2.0})
+    assert two.objectives(np.array([3.0, 4.0])) == pytest.approx((0.006, 0.010))
+    assert two.objective(np.array([3.0, 4.0])) == pytest.approx(0.010)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"norm": "l3"}, KeyError, "unknown norm 'l3'; known: l1, l2"),
+        ({"norm": "linf_l1", "peak_tol": -0.1}, ValueError, "peak_tol = -0.1: give a number from 0 to 1"),
+        ({"norm": "linf_l1", "peak_tol": float("nan")}, ValueError, "peak_tol = nan"),
+        ({"norm": "alpha_fair", "alpha": -1.0}, ValueError, "alpha = -1: give a number from 0 to 4"),
+        ({"norm": "alpha_fair", "alpha": 5.0}, ValueError, "alpha = 5: give a number from 0 to 4"),
+        ({"norm": "proportional", "weights": {"h1": 2.0}}, ValueError, "takes no weights; use linf"),
+    ],
+)
+def test_wrong_names_and_values_are_refused(street, given: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        compile(street(), **given)
 
 
 # Brute force -----------------------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def test_with_two_objectives_only_points_within_the_held_peak_compare(norm: str)
     least_total = _solved("l1")[2].unit_curtail_kw
     if norm == "linf_l1":
         assert problem.objective(least_total) < found.objective
-    assert held_objective(problem, solution, least_total) == np.inf
-    assert held_objective(problem, solution, solution.unit_curtail_kw) == found.objective
+    assert held_objective(problem, solution, least_total, request) == np.inf
+    assert held_objective(problem, solution, solution.unit_curtail_kw, request) == found.objective
 
 
 def test_one_per_cent_too_much_is_found_by_the_power_flow_alone(solved: Solved) -> None:

@@ -8,7 +8,9 @@ import scipy.sparse as sp
 
 from dms import NORMS, Controls, Limits, compile, solve
 from dms.devices import DEVICES
-from dms.program import Program
+from dms.norms import UNWEIGHTED
+from dms.phasor import Powers
+from dms.program import Program, phi
 from feeders import Feeder, Windings
 
 TOLERANCE = 1e-7
@@ -21,14 +23,20 @@ def feeder(request: pytest.FixtureRequest) -> Feeder:
     return request.getfixturevalue(request.param)
 
 
-def _program(feeder: Feeder, norm: str) -> Program:
+CASES = {norm: {} for norm in NORMS} | {"alpha_fair": {"alpha": 1.0}, "alpha_fair, 2": {"alpha": 2.0}}
+
+
+def _program(feeder: Feeder, case: str) -> Program:
+    norm = case.partition(",")[0]
     weights = {name: 1.0 + 0.5 * k for k, name in enumerate(dict.fromkeys(_prosumers(feeder)))}
+    weights = {} if norm in UNWEIGHTED else weights
     limits, controls = Limits(i_max_default_a=50.0), Controls()
     if feeder[Windings].tap_steps[0] == 20:  # the controllable one
         controls = Controls(taps=("dy", "dd"), winding={"dd": 0}, capacitors=("bank", "unit"))
     elif len(feeder[Windings]) == 5:
         controls = Controls(taps=("unit",), winding={"unit": 2})
-    return compile(feeder, norm=norm, limits=limits, weights=weights, controls=controls).program
+    given = {"limits": limits, "weights": weights, "controls": controls, **CASES[case]}
+    return compile(feeder, norm=norm, **given).program
 
 
 def _prosumers(feeder: Feeder) -> list[str]:
@@ -65,16 +73,17 @@ def test_the_zoo_has_every_device_and_kind_of_limit(zoo: Feeder) -> None:
     assert len(values.node)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", CASES)
 def test_gradient(feeder: Feeder, norm: str) -> None:
-    program = _program(feeder, norm)
-    x = _point(program)
-    wanted = _difference(lambda y: np.array([program.objective(y)]), x, program.powers.col)[:, 0]
-    assert np.abs(wanted).max() > 0.1
-    assert _largest_error(program.gradient(x), wanted) < TOLERANCE
+    whole = _program(feeder, norm)
+    x = _point(whole)
+    for program in map(whole.for_stage, range(whole.stages)):
+        wanted = _difference(lambda y, p=program: np.array([p.objective(y)]), x, program.powers.col)[:, 0]
+        assert np.abs(wanted).max() > 0.1
+        assert _largest_error(program.gradient(x), wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", CASES)
 def test_jacobian(feeder: Feeder, norm: str) -> None:
     program = _program(feeder, norm)
     assert {"v_band", "i_limit"} <= set(program.rows)
@@ -83,7 +92,7 @@ def test_jacobian(feeder: Feeder, norm: str) -> None:
     assert _largest_error(program.jacobian_matrix(x).toarray(), wanted) < TOLERANCE
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", CASES)
 def test_hessian_of_the_lagrangian(feeder: Feeder, norm: str) -> None:
     program = _program(feeder, norm)
     rng = np.random.default_rng(1)
@@ -107,22 +116,45 @@ def test_hessian_of_the_lagrangian(feeder: Feeder, norm: str) -> None:
     assert _largest_error(full[some], np.array(columns)) < TOLERANCE
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", CASES)
 def test_hessian_is_the_slope_of_the_lagrangian_gradient(feeder: Feeder, norm: str) -> None:
-    """Every column, from the gradients that the tests above have checked."""
-    program = _program(feeder, norm)
+    """Every column, from the gradients that the tests above have checked; the pattern serves all stages."""
+    whole = _program(feeder, norm)
     rng = np.random.default_rng(2)
-    multipliers, sigma, x = rng.normal(size=program.m), 0.3, _point(program)
-    wanted = _difference(
-        lambda y: sigma * program.gradient(y) + program.jacobian_matrix(y).T @ multipliers,
-        x,
-        program.powers.col,
-    )
-    row, col = program.hessian_structure
-    lower = sp.coo_matrix(
-        (program.hessian(x, multipliers, sigma), (row, col)), shape=(program.n,) * 2
-    ).toarray()
-    assert _largest_error(lower + np.tril(lower, -1).T, wanted) < TOLERANCE
+    multipliers, sigma, x = rng.normal(size=whole.m), 0.3, _point(whole)
+    row, col = whole.hessian_structure
+    for program in map(whole.for_stage, range(whole.stages)):
+        wanted = _difference(
+            lambda y, p=program: sigma * p.gradient(y) + p.jacobian_matrix(y).T @ multipliers,
+            x,
+            program.powers.col,
+        )
+        values = program.hessian(x, multipliers, sigma)
+        lower = sp.coo_matrix((values, (row, col)), shape=(program.n,) * 2).toarray()
+        assert _largest_error(lower + np.tril(lower, -1).T, wanted) < TOLERANCE
+
+
+def test_logarithms_and_powers_have_the_derivatives_of_mathematics() -> None:
+    x, e = np.array([0.5, 2.0, 3.0]), np.array([Powers.LOG, -1.0, 0.5])
+    np.testing.assert_allclose(phi(x, e), [np.log(0.5), 0.5, np.sqrt(3)])
+    np.testing.assert_allclose(phi(x, e, 1), [2.0, -0.25, 0.5 / np.sqrt(3)])
+    np.testing.assert_allclose(phi(x, e, 2), [-4.0, 0.25, -0.25 * 3**-1.5])
+    assert np.isfinite(phi(np.array([-1.0, 0.0, 0.0]), e)).all(), "a trial step may leave the bound"
+
+
+def test_stages_share_what_is_compiled_and_a_programme_stands_at_its_last(zoo: Feeder) -> None:
+    program = compile(zoo, norm="linf_l2").program
+    first, last = program.for_stage(0), program.for_stage(1)
+    assert (program.stage, first.stage, program.stages) == (1, 0, 2)
+    assert last is program
+    assert first._maps is program._maps
+    peak, curtail = program.variables["peak"], program.variables["p_curtail"]
+    x = np.zeros(program.n)
+    x[peak.span], x[curtail.span] = 3.0, 2.0
+    assert (first.objective(x), last.objective(x)) == (3.0, 4.0 * len(curtail.label))
+    assert [o.hold for o in program.objectives] == [None, "peak"]
+    with pytest.raises(IndexError, match="stage 2 of a programme with 2"):
+        program.for_stage(2)
 
 
 def test_patterns_are_lower_triangular_and_without_repeats(zoo: Feeder) -> None:
