@@ -229,12 +229,7 @@ def compile(
             FeederError the feeder has errors, all of them named
             UnsupportedError  an element that has no law here yet
     """
-    if norm not in NORMS:
-        raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
-    if not 0 <= peak_tol <= 1:
-        raise ValueError(f"peak_tol = {peak_tol:g}: give a number from 0 to 1, such as {PEAK_TOL:g}")
-    if not 0 <= alpha <= MAX_ALPHA:
-        raise ValueError(f"alpha = {alpha:g}: give a number from 0 to {MAX_ALPHA:g}")
+    _check_norm(norm, peak_tol, alpha)
     limits = limits or Limits()
     units = Units.of(feeder[Connections], curtail_unit)
     w = resolve(feeder[Connections], units, weights or {})
@@ -266,6 +261,15 @@ def compile(
         idle = problem.network.solve(np.zeros((0, 2), dtype=int), np.zeros(0))
         require_rated_voltage(feeder[Connections], idle.v)
     return problem
+
+
+def _check_norm(norm: str, peak_tol: float, alpha: float) -> None:
+    if norm not in NORMS:
+        raise KeyError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    if not 0 <= peak_tol <= 1:
+        raise ValueError(f"peak_tol = {peak_tol:g}: give a number from 0 to 1, such as {PEAK_TOL:g}")
+    if not 0 <= alpha <= MAX_ALPHA:
+        raise ValueError(f"alpha = {alpha:g}: give a number from 0 to {MAX_ALPHA:g}")
 
 
 def _most(request: DmsRequest) -> Array:
