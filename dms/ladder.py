@@ -1,25 +1,20 @@
 """The solve ladder: which method next when one fails, and what is published in the end.
 
     go_ahead              power flow with nothing curtailed keeps every limit
-    reduced_warm          the reduced method from the last tick's point
-    reduced               the reduced method, from the requests or, where those are far off, from zero export
-    interior_warm         Ipopt from the last tick's point
-    interior              Ipopt from the power flow of the requests, or of zero export where those are far off
-    interior_zero_export  Ipopt from the power flow of zero export, its barrier falling step by step
-    interior_displaced    the same from a displaced start
+    reduced ... interior_homotopy    optimisers and start points, in the order of `dms.rungs.RUNGS`
     uniform_cap           the mildest equal cap, by power flows alone: safe, not optimal
     uniform_share         the mildest equal percentage, likewise, where it costs less
     zero_export           every export at zero; always an answer under preexisting = "relax"
 
 A rung's answer counts only if `dms.certificate` finds it safe at the set-points as sent. A safe
-point at which Ipopt stopped before the optimum is kept for the case that no rung gets further.
+point at which a method stopped before the optimum is kept for the case that no rung gets further.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,25 +22,16 @@ import numpy as np
 from dms import discrete
 from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
-from dms.interior import InteriorPoint, IpoptOptions
-from dms.methods import METHODS
+from dms.interior import IpoptOptions
 from dms.problem import DmsProblem
-from dms.regimes import Regimes
 from dms.request import DmsRequest
+from dms.rungs import BRIEF, Rung, interior, interior_zero_export, of_method
 from dms.solution import DmsSolution, Status
-from dms.tick import Tick, from_point, optimise, publish, start_numbers, with_limits_in_force
+from dms.tick import Tick, from_point, publish, with_limits_in_force
 from feeders import Connections
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
-
-Rung = Callable[[Tick, DmsSolution | None, IpoptOptions | None], InteriorPoint | None]
-"""A point for the tick, None where the rung does not apply."""
-
-FAR_PU = 0.05
-"""Distance outside the band from which the requests are a worse start than zero export."""
-ADAPTIVE_ITERATIONS = 150
-"""Ipopt's with the adaptive barrier: where it works it needs 10 to 60, else it may wander for minutes."""
 
 
 def solve(
@@ -75,7 +61,7 @@ def solve(
     _check_fit(problem, request, warm, here)
     network = problem.network_at(here)
     tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
-    tick, solution = _climb(tick, _rungs(method), warm, options)
+    tick, solution = _climb(tick, of_method(method), warm, options)
     if not len(problem.controls):
         return solution
     if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does
@@ -103,8 +89,10 @@ def _climb(
         kept = _by_reactive_power(tick, options)
         if kept is not None:
             return tick, kept
-    if problem.limits.preexisting == "strict" and tick.preexisting:
-        return tick, _give_up(tick, Status.INFEASIBLE)
+    # Under "strict" a limit that zero export breaks may still be kept by some export: an undervoltage, say.
+    blocked = problem.limits.preexisting == "strict" and bool(tick.preexisting)
+    if blocked:
+        rungs = [rung for rung in rungs if rung in BRIEF]
     if tick.relaxed and not problem.added and tick.state(tick.none_kw).within(0.0, 0.0):
         granted = publish(tick, tick.none_kw, "go_ahead")
         if granted.certificate.ok:
@@ -114,7 +102,7 @@ def _climb(
         point = rung(tick, warm, options)
         if point is None:
             continue
-        solution = from_point(tick, point, rung.__name__.strip("_"))
+        solution = from_point(tick, point, rung.__name__)
         log.info(
             "%s: %s after %d iterations, certificate %s",
             *(solution.method, point.status, point.iterations, solution.certificate.safe),
@@ -123,16 +111,19 @@ def _climb(
             return tick, solution
         if solution.certificate.ok:
             short.append((point.objective, solution))
-    return tick, min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
+    answer = min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
+    if blocked and not answer.certificate.ok:
+        answer = _give_up(tick, Status.INFEASIBLE)
+    return tick, answer
 
 
 def _by_reactive_power(tick: Tick, options: IpoptOptions | None) -> DmsSolution | None:
     """The optimum with every limit as it is: free reactive power may end what zero export breaks."""
     nominal = replace(tick, values=tick.nominal, relaxed=False)
-    for rung in (_interior, _interior_zero_export):
+    for rung in (interior, interior_zero_export):
         point = rung(nominal, None, options)
         if point is not None and point.converged:
-            solution = from_point(nominal, point, rung.__name__.strip("_"))
+            solution = from_point(nominal, point, rung.__name__)
             if solution.status is Status.CURTAILED and solution.certificate.safe == "yes":
                 return solution
     return None
@@ -149,82 +140,6 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
         )
     problem.controls.check(position)
     require_within_rating(problem.feeder[Connections], request)
-
-
-def _rungs(method: str) -> list[Rung]:
-    """The rungs of one method, or of all.
-
-    Raises  KeyError  there is no such method
-    """
-    if method == "auto":
-        return [rung for rungs in RUNGS.values() for rung in rungs]
-    if method not in RUNGS:
-        raise KeyError(f"unknown method {method!r}; known: auto, {', '.join(RUNGS)}")
-    return list(RUNGS[method])
-
-
-# Rungs ------------------------------------------------------------------------------------------
-
-
-def _reduced_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    if warm is None or warm.point is None:
-        return None
-    numbers = tick.numbers(Regimes(warm.state.flow.v))
-    return optimise(tick, numbers, options, warm=warm.point, method=METHODS["reduced"])
-
-
-def _reduced(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    numbers = start_numbers(tick, tick.most_kw if _is_far(tick) else tick.none_kw)
-    return optimise(tick, numbers, options, method=METHODS["reduced"])
-
-
-def _is_far(tick: Tick) -> bool:
-    """The requests are a worse start than zero export."""
-    screen = tick.state(tick.none_kw)
-    return not screen.flow.converged or screen.worst_over_v > FAR_PU
-
-
-def _interior_warm(
-    tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
-) -> InteriorPoint | None:
-    if warm is None or warm.point is None:
-        return None
-    numbers = tick.numbers(Regimes(warm.state.flow.v))
-    return optimise(tick, numbers, options, warm=warm.point)
-
-
-def _interior(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    options = options or IpoptOptions()
-    brief = replace(options, max_iter=min(options.max_iter, ADAPTIVE_ITERATIONS))
-    return optimise(tick, start_numbers(tick, tick.most_kw if _is_far(tick) else tick.none_kw), brief)
-
-
-def _interior_zero_export(
-    tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
-) -> InteriorPoint | None:
-    return optimise(tick, start_numbers(tick, tick.most_kw), _monotone(options))
-
-
-def _interior_displaced(
-    tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
-) -> InteriorPoint | None:
-    """A start off every symmetry: half the export, and every variable moved by up to 1 %."""
-    numbers = start_numbers(tick, 0.5 * tick.most_kw)
-    shift = np.random.default_rng(0).uniform(-1e-2, 1e-2, tick.problem.program.n)
-    numbers.x0[:] += shift * np.maximum(np.abs(numbers.x0), 1e-2)
-    return optimise(tick, numbers, _monotone(options))
-
-
-def _monotone(options: IpoptOptions | None) -> IpoptOptions:
-    """The barrier falls step by step: slower where the adaptive rule works, and surer where it does not."""
-    return replace(options or IpoptOptions(), mu_strategy="monotone")
-
-
-RUNGS: dict[str, tuple[Rung, ...]] = {
-    "reduced": (_reduced_warm, _reduced),
-    "ipopt": (_interior_warm, _interior, _interior_zero_export, _interior_displaced),
-}
-"""By method, in the order in which they are climbed."""
 
 
 def _fallback(tick: Tick) -> DmsSolution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from dms import interior, reduced
+from dms import barrier, interior, reduced
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.program import Numbers, Program
 from dms.stages import Method
@@ -22,6 +22,18 @@ def by_reduced(
 ) -> InteriorPoint:
     """The reduced method (`dms.reduced`); `LIMIT` at once where too many limits are near."""
     return reduced.solve(program, numbers, objective_scale=objective_scale, warm=warm)
+
+
+def by_barrier(
+    program: Program,
+    numbers: Numbers,
+    *,
+    objective_scale: float = 1.0,
+    warm: InteriorPoint | None = None,
+    options: IpoptOptions | None = None,
+) -> InteriorPoint:
+    """Our sparse interior point (`dms.barrier`)."""
+    return barrier.solve(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
 
 
 def by_ipopt(
@@ -55,5 +67,5 @@ def auto(
     return point
 
 
-METHODS: dict[str, Method] = {"reduced": by_reduced, "ipopt": by_ipopt}
+METHODS: dict[str, Method] = {"reduced": by_reduced, "barrier": by_barrier, "ipopt": by_ipopt}
 """In the order in which `auto` tries them."""

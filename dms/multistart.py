@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dms.interior import IpoptOptions
-from dms.problem import DmsProblem, compile
-from dms.request import CurtailUnit, DmsRequest, Units
+from dms.problem import DmsProblem
+from dms.request import DmsRequest
+from dms.rungs import in_norm
 from dms.solution import DmsSolution, Status
 from dms.tick import Tick, from_point, optimise, start_numbers, with_limits_in_force
-from feeders import Connections
 from feeders.table import Array
 
 NEIGHBOURS = ("l1", "l2", "linf")
@@ -115,7 +115,7 @@ def _start_points(tick: Tick, options: IpoptOptions | None, seed: int) -> Iterat
     yield "from zero export", tick.most_kw
     for norm in NEIGHBOURS:
         if norm != tick.problem.norm:
-            other = _other_norm(tick, norm)
+            other = in_norm(tick, norm)
             curtail = _solved_from(other, other.most_kw, norm, options or IpoptOptions()).unit_curtail_kw
             yield f"from the optimum of {norm}", np.clip(curtail, 0.0, tick.most_kw)
     rng = np.random.default_rng(seed)
@@ -124,30 +124,3 @@ def _start_points(tick: Tick, options: IpoptOptions | None, seed: int) -> Iterat
         count += 1
         share = rng.random(len(tick.most_kw)) ** rng.uniform(0.3, 3.0)  # mostly much, or mostly little
         yield f"from random {count}", share * tick.most_kw
-
-
-def _other_norm(tick: Tick, norm: str) -> Tick:
-    """The same tick in another norm, controls held where they are."""
-    problem = tick.problem
-    units = problem.units
-    single: CurtailUnit = "connection"
-    each = Units.of(problem.feeder[Connections], single)
-    other = compile(
-        problem.controls.apply(problem.feeder, tick.position),
-        norm=norm,
-        limits=problem.limits,
-        weights=dict(zip(units.name, problem.weights, strict=True)),
-        curtail_unit=single if units.same_as(each) else "prosumer",
-    )
-    none = np.zeros(0)
-    return Tick(
-        other,
-        tick.request,
-        none,
-        none,
-        tick.network,
-        tick.began,
-        tick.values,
-        relaxed=tick.relaxed,
-        preexisting=tick.preexisting,
-    )

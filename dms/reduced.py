@@ -67,16 +67,8 @@ class ReducedOptions:
     """
 
     max_rounds: int = 60
-    max_rows: int = 250
-    max_size: float = 2e5
-
-
-def suits(split: Sensitivity, numbers: Numbers, x: Array, options: ReducedOptions | None = None) -> bool:
-    """Few enough limits lie beyond or near their bounds at x (n,) for this method."""
-    options = options or ReducedOptions()
-    over = _over(split, numbers, split.program.constraints(x)[split.limits])
-    near = int(np.count_nonzero(_distinct(over, over > 0)))
-    return near <= options.max_rows and near * len(split.controls) <= options.max_size
+    max_rows: int = 60
+    max_size: float = 4e4
 
 
 def solve(
@@ -234,8 +226,13 @@ class _Search:
         return InteriorStatus.LIMIT
 
     def _too_large(self) -> bool:
-        n = int(np.count_nonzero(self.work))
-        return n > self.options.max_rows or n * len(self.s) > self.options.max_size
+        return self._is_too_large(int(np.count_nonzero(self.work)))
+
+    def _is_too_large(self, n: int) -> bool:
+        """Too many limits for dense rows; also where the objective is not one of the controls alone."""
+        states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
+        foreign = self.program.gradient(np.ones(self.program.n))[states].any()
+        return bool(foreign) or n > self.options.max_rows or n * len(self.s) > self.options.max_size
 
     def _at(self, u: Array, x: Array) -> _Point | None:
         """The power flow at controls u, from the states of x; None where there is none."""
