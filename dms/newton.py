@@ -123,10 +123,14 @@ class NewtonSystem:
         self._convexity = min(convexity, 1.0) * self._bend + convexity * FLOOR
         self._upper.data[self._at_diagonal] = self._diagonal + self._shift
         self._upper.data[self._at_diagonal[: self.n]] += self._convexity
-        if self._factors is None:
-            self._factors = qdldl.Solver(self._upper, upper=True)
-        else:
-            self._factors.update(self._upper, upper=True)
+        try:
+            if self._factors is None:
+                self._factors = qdldl.Solver(self._upper, upper=True)
+            else:
+                self._factors.update(self._upper, upper=True)
+        except RuntimeError:  # a pivot is zero
+            self._factors = None
+            return False
         _, pivots, _ = self._factors.factors()
         return bool(np.isfinite(pivots).all() and np.count_nonzero(pivots > 0) == self.n)
 

@@ -159,7 +159,7 @@ def barrier_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | N
 
 
 def barrier(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    """Our barrier method, from the power flow of the requests or of zero export; None short of the optimum."""
+    """Our barrier method from the power flow of the requests or of zero export; None short of an optimum."""
     point = _from_power_flow(tick, options, "barrier")
     return point if point.converged else None
 
