@@ -23,6 +23,7 @@ import scipy.sparse as sp
 
 from dms import rounds
 from dms.adjoint import Linearised, Sensitivity
+from dms.box import Box
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.powerflow import PowerFlow, StateFactors
 from dms.program import Numbers, Program
@@ -117,9 +118,8 @@ class _Search:
     def __post_init__(self) -> None:
         self.flow: PowerFlow = self.program.once("power_flow", lambda: PowerFlow(self.program))
         self.split: Sensitivity = self.program.once("sensitivity", lambda: Sensitivity(self.flow))
-        u = self.split.controls
-        self.u_lo, self.u_hi = self.numbers.x_lo[u].copy(), self.numbers.x_hi[u].copy()
-        self.s = self._scales()
+        self.box = Box.of(self.split, self.numbers)
+        self.s = self.box.scale
         self.factors: StateFactors | None = None
         self.work = np.zeros(len(self.split.limits), dtype=bool)
         self.step: Step | None = None
@@ -127,53 +127,7 @@ class _Search:
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.point: _Point | None = None
         self.residual = self.gain = self.unused = np.inf
-        self._presolve()
-        self.reach, self.moved = np.ones(len(u)), np.zeros(len(u))
-
-    def _scales(self) -> Array:
-        """Size of every control: the largest box in its block."""
-        p, size = self.program, np.ones(len(self.split.controls))
-        place = np.full(p.n, -1)
-        place[self.split.controls] = np.arange(len(size))
-        decided = [b for b in p.variables.values() if b.role == "control"]
-        boxes = {b.name: self.numbers.x_hi[b.span] - self.numbers.x_lo[b.span] for b in decided}
-        widest = max((float(w[np.isfinite(w)].max(initial=0.0)) for w in boxes.values()), default=1.0)
-        for block in decided:
-            box = boxes[block.name]
-            span = float(box[np.isfinite(box)].max(initial=0.0)) if np.isfinite(box).any() else widest
-            size[place[block.index]] = span if span > 0 else 1.0
-        return size
-
-    def _presolve(self) -> None:
-        """Linear rows that are boxes in truth become boxes.
-
-        A control without cost that only widens linear rows stands at its upper bound (the peak, held from
-        above by an earlier stage); a row with one control left that moves is a bound of it.
-        """
-        split, p = self.split, self.program
-        rows = np.flatnonzero(split.linear)
-        matrix = split.plain_matrix
-        lo, hi = self.numbers.row_lo[split.limits][rows], self.numbers.row_hi[split.limits][rows]
-        free = np.asarray(p.gradient(np.ones(p.n)) == 0)[split.controls] & ~split.moves_states
-        for j in np.flatnonzero(free & np.isfinite(self.u_hi)):
-            column = matrix[:, [j]].tocoo()
-            if len(column.data) and (column.data > 0).all() and np.isinf(hi[column.row]).all():
-                self.u_lo[j] = self.u_hi[j]
-        self.boxed = np.full(len(self.s), -1)
-        self.plain = rows
-        fixed = np.where(self.u_hi > self.u_lo, 0.0, self.u_hi)
-        entries = matrix.tocoo()
-        moving = (self.u_hi > self.u_lo)[entries.col]
-        single = np.bincount(entries.row[moving], minlength=len(rows)) == 1
-        rest = matrix @ fixed
-        here = moving & single[entries.row]
-        for k, j, coef in zip(entries.row[here], entries.col[here], entries.data[here], strict=True):
-            ends = sorted(((lo[k] - rest[k]) / coef, (hi[k] - rest[k]) / coef))
-            if ends[1] < self.u_hi[j]:
-                self.u_hi[j], self.boxed[j] = max(ends[1], self.u_lo[j]), k
-            if ends[0] > self.u_lo[j]:
-                self.u_lo[j], self.boxed[j] = min(ends[0], self.u_hi[j]), k
-        self.plain = rows[~single]
+        self.reach, self.moved = np.ones(len(self.s)), np.zeros(len(self.s))
 
     # Rounds ---------------------------------------------------------------------------------
 
@@ -181,7 +135,7 @@ class _Search:
         x = self.numbers.x0.copy() if warm is None else warm.x.copy()
         given = self.program.columns("given")
         x[given] = self.numbers.x_lo[given]
-        self.point = self._at(np.clip(x[self.split.controls], self.u_lo, self.u_hi), x)
+        self.point = self._at(np.clip(x[self.split.controls], self.box.lo, self.box.hi), x)
         if self.point is None:
             return InteriorStatus.FAILED
         if warm is not None:
@@ -264,13 +218,13 @@ class _Search:
         size = np.maximum(np.abs(a).max(axis=1, initial=0.0), 1e-9)
         lo, hi = (bound[split.limits] for bound in (self.numbers.row_lo, self.numbers.row_hi))
         u = point.x[split.controls]
-        plain = self.plain
+        plain = self.box.plain
         matrix = here.plain_rows(plain) @ sp.diags(self.s)
         gradient = self.scale * self.program.gradient(point.x)[split.controls] * self.s
         model = Model(
             g=gradient,
-            lo=np.minimum((self.u_lo - u) / self.s, 0.0),
-            hi=np.maximum((self.u_hi - u) / self.s, 0.0),
+            lo=np.minimum((self.box.lo - u) / self.s, 0.0),
+            hi=np.maximum((self.box.hi - u) / self.s, 0.0),
             curvature=self.scale * self.program.objective_curvature[split.controls] * self.s**2,
             bend=np.zeros((0, len(u))),
             stiffness=np.zeros(0),
@@ -286,7 +240,7 @@ class _Search:
 
     def _radius(self, radius: float) -> Array:
         """Trust region of every control; the peak follows the others."""
-        bounded = np.isfinite(self.u_hi - self.u_lo)
+        bounded = np.isfinite(self.box.hi - self.box.lo)
         return np.where(bounded, np.minimum(radius, self.reach), np.inf)
 
     def _damp(self, y: Array) -> None:
@@ -315,7 +269,7 @@ class _Search:
         split, p = self.split, self.program
         limits = np.zeros(len(split.limits))
         limits[chosen] = step.rows / self.size
-        limits[self.plain] = step.plain
+        limits[self.box.plain] = step.plain
         self.limit_multipliers = limits
         rows = np.zeros(p.m)
         rows[split.limits] = limits
@@ -361,7 +315,7 @@ class _Search:
         assert self.point is not None
         if self.unused < TINY:
             return
-        u = np.clip(self.point.x[self.split.controls] + self.s * step.y, self.u_lo, self.u_hi)
+        u = np.clip(self.point.x[self.split.controls] + self.s * step.y, self.box.lo, self.box.hi)
         trial = self._at(u, self.point.x)
         if trial is not None and trial.theta <= FEASIBLE and trial.f < self.point.f:
             self.point = trial
@@ -376,9 +330,9 @@ class _Search:
         assert point is not None
         for _ in range(25):
             y = step.y
-            u = np.clip(point.x[self.split.controls] + self.s * y, self.u_lo, self.u_hi)
+            u = np.clip(point.x[self.split.controls] + self.s * y, self.box.lo, self.box.hi)
             trial = self._at(u, point.x)
-            largest = float(np.abs(y[np.isfinite(self.u_hi - self.u_lo)]).max(initial=0.0))
+            largest = float(np.abs(y[np.isfinite(self.box.hi - self.box.lo)]).max(initial=0.0))
             if trial is not None:
                 predicted = -model.change(y)
                 if self._accepts(trial, predicted):
@@ -417,7 +371,7 @@ class _Search:
         found = rounds.solve(model.about(y, gap).within(self._radius(radius)))
         if found is None:
             return None
-        u = np.clip(point.x[self.split.controls] + self.s * found.y, self.u_lo, self.u_hi)
+        u = np.clip(point.x[self.split.controls] + self.s * found.y, self.box.lo, self.box.hi)
         corrected = self._at(u, trial.x)
         if corrected is None or not self._accepts(corrected, -model.change(found.y)):
             return None
@@ -446,25 +400,6 @@ class _Search:
         self.pairs.append((old, point.f))
         return True
 
-    def _to_rows(self, boxed: Array, pull: Array, rows: Array) -> Array:
-        """What bounds made from linear rows balance goes back to those rows; what is left for the bounds."""
-        split = self.split
-        u = self.point.x[split.controls] if self.point is not None else self.u_lo
-        at_end = (np.abs(u - self.u_hi) < np.abs(u - self.u_lo)) == (pull < 0)
-        own = np.where(pull < 0, self.numbers.x_hi[split.controls], self.numbers.x_lo[split.controls])
-        tightened = at_end & (np.where(pull < 0, self.u_hi, self.u_lo) != own)
-        for j in boxed[tightened[boxed]]:
-            row = int(self.boxed[j])
-            rows[split.limits[np.flatnonzero(split.linear)[row]]] = -pull[j] / split.plain_matrix[row, j]
-        plain = rows[split.limits[split.linear]]
-        added = np.where(self._came_back(plain), plain, 0.0)
-        return np.asarray(pull + split.plain_matrix.T @ added)
-
-    def _came_back(self, plain: Array) -> Array:
-        """Linear rows (l,) whose multipliers are not part of the model's."""
-        kept = np.isin(np.flatnonzero(self.split.linear), self.plain)
-        return ~kept & (plain != 0)
-
     def finish(self, status: InteriorStatus) -> InteriorPoint:
         """The point with multipliers of the unscaled objective."""
         p = self.program
@@ -475,9 +410,7 @@ class _Search:
             rows = self._all_multipliers(here, self.stepped, self.step)
             gradient = self.scale * p.gradient(x)
             pull = here.stationarity(gradient, rows[self.flow.rows], self.limit_multipliers)
-            boxed = np.flatnonzero((self.boxed >= 0) & (pull != 0))
-            if len(boxed):
-                pull = self._to_rows(boxed, pull, rows)
+            pull = self.box.to_rows(x[self.split.controls], pull, rows)
             lower[self.split.controls] = np.maximum(pull, 0.0)
             upper[self.split.controls] = np.maximum(-pull, 0.0)
         return InteriorPoint(

@@ -125,7 +125,7 @@ def interior_homotopy(
         numbers = start_numbers(part, part.most_kw)
         if point is not None:
             numbers.x0[:] = np.clip(point.x, numbers.x_lo, numbers.x_hi)
-            follow(tick.problem.program, numbers.x0, tick.problem.weights)
+            follow(tick.problem.program, numbers.x0, tick.problem.weights, part.most_kw / KW_PER_PU)
         found = optimise(part, numbers, options)
         point = found if found.converged or share == 1.0 else point
     return point
