@@ -52,14 +52,13 @@ FILTER_MARGIN, ROUNDING = 1e-5, 1e-12
 # Where the problem is not convex.
 FIRST_CONVEXITY, LEAST_CONVEXITY, MOST_CONVEXITY = 1e-2, 1e-5, 1e8
 CONVEXITY_GROWS, CONVEXITY_FADES = 4.0, 3.0
-BENT = 0.1
-"""Convexity from which on the barrier falls by no more than `SLOWLY` per iteration."""
-SLOWLY = 0.3
-BENT_FOR = 5
-"""Iterations in a row with such a convexity after which the barrier is held."""
+FLATTENED = 0.011
+"""Where more convexity than this is needed, the rows' curvature is left out instead."""
+SHORT = 0.5
+"""After a shorter step, and where convexity was added, the barrier does not fall: it is convex, too."""
 HELD_AT = 0.8
 """Share of the mean product that a barrier is held at."""
-STALLED = 20
+STALLED = 30
 """Iterations without a smaller error after which the method gives up."""
 
 
@@ -127,7 +126,9 @@ def _warm(form: SlackForm, numbers: Numbers, warm: InteriorPoint) -> Iterate:
 class _Run:
     """One solve: the loop and what it remembers between iterations.
 
-    held  the barrier parameter while it falls step by step; None while it follows the affine step
+    length      of the last step
+    convexity   that was added to the last Hessian
+    held        the barrier parameter while it falls step by step; None while it follows the affine step
     """
 
     form: SlackForm
@@ -137,7 +138,7 @@ class _Run:
     iterations: int = 0
     held: float | None = None
     convexity: float = 0.0
-    bent: int = 0
+    length: float = 1.0
     filter: list[tuple[float, float]] = field(default_factory=list)
 
     def to_the_end(self, at: Iterate, most: int) -> tuple[Iterate, InteriorStatus]:
@@ -216,20 +217,20 @@ class _Run:
     def _newton(self, at: Iterate, jacobian: Array) -> Steps | None:
         """Factors at the iterate, with as much added to the Hessian as makes the inertia right."""
         newton = Steps(self.form, self.system, at, jacobian)
-        extra = 0.0
+        extra, flat = 0.0, False
         while not self.system.factorise(extra):
             if extra > 0.0:
                 extra *= CONVEXITY_GROWS
-            elif self.convexity > 0.0:
+            elif self.convexity > 0.0 and not flat:
                 extra = max(LEAST_CONVEXITY, self.convexity / CONVEXITY_FADES)
             else:
                 extra = FIRST_CONVEXITY
+            if extra > FLATTENED and not flat:
+                newton.flatten()
+                extra, flat = 0.0, True
             if extra > MOST_CONVEXITY:
                 return None
-        self.convexity = extra
-        self.bent = self.bent + 1 if extra > BENT else 0
-        if self.held is None and self.bent >= BENT_FOR:
-            self._hold(HELD_AT * at.mean_product)
+        self.convexity = FLATTENED if flat else extra
         return newton
 
     def _step(self, at: Iterate, newton: Steps) -> Iterate | None:
@@ -245,6 +246,7 @@ class _Run:
             if sum(further) < sum(reach) + 0.1 * REACH:
                 break
             d, reach, targets = other, further, corrected
+        self.length = reach[0]
         found = self._search(at, newton, d, reach[0], mu)
         if found is None:
             return None
@@ -266,8 +268,8 @@ class _Run:
         reached = np.concatenate(newton.products(affine, primal, dual))
         share = float(reached.mean()) / now if now > 0 else 0.0
         mu = max(LEAST_MU, min(1.0, share) ** 3 * now)
-        if self.convexity > BENT:
-            mu = max(mu, SLOWLY * now)
+        if self.convexity > 0.0 and self.length < SHORT:
+            mu = max(mu, now)
         # Mehrotra's term of second order, as long as the affine step and no larger than the products.
         second = (
             primal * dual * affine.v[self.form.low] * affine.z_low,

@@ -27,7 +27,17 @@ class Steps:
         compliance[form.idle] = 1.0
         sigma = np.where(form.fixed, 1.0, weight[: form.n])
         scale = max(1.0, float(np.abs(at.y).max(initial=0.0)))
-        system.assemble(form.hessian(at.v, at.y), jacobian, sigma, compliance, scale)
+        self._given = jacobian, sigma, compliance, scale
+        system.assemble(form.hessian(at.v, at.y), *self._given)
+
+    def flatten(self) -> None:
+        """Leave the curvature of the rows out of the system, that of the objective in.
+
+        Steps are then those of successive linear (or quadratic) programmes. Where multipliers are large and
+        the objective is linear, the curvature of the rows is of both signs, and the optimum is a corner, to
+        which such steps converge as fast.
+        """
+        self.system.assemble(self.form.hessian(self.at.v, np.zeros(self.form.m)), *self._given)
 
     def direction(self, targets: tuple[Array, Array], c: Array, tolerance: float) -> Direction:
         """Newton's step towards products of distance and multiplier (lower, upper), and violations c gone."""
