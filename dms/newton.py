@@ -50,7 +50,9 @@ class NewtonSystem:
         eliminated &= np.bincount(row, minlength=self.m) <= WIDEST_ELIMINATED
         self.eliminated, self.kept = np.flatnonzero(eliminated), np.flatnonzero(~eliminated)
         self._compile(row, col, h_row, h_col, ~eliminated)
-        self._factors: qdldl.Solver | None = None
+        # An order is chosen, and storage set up, for numbers that cannot have a zero pivot.
+        self._upper.data[self._at_diagonal] = np.where(np.arange(self._upper.shape[0]) < self.n, 1.0, -1.0)
+        self._factors = qdldl.Solver(self._upper, upper=True)
         self.scale = 1.0
 
     def _compile(self, row: Array, col: Array, h_row: Array, h_col: Array, kept: Array) -> None:
@@ -123,16 +125,11 @@ class NewtonSystem:
         self._convexity = min(convexity, 1.0) * self._bend + convexity * FLOOR
         self._upper.data[self._at_diagonal] = self._diagonal + self._shift
         self._upper.data[self._at_diagonal[: self.n]] += self._convexity
-        try:
-            if self._factors is None:
-                self._factors = qdldl.Solver(self._upper, upper=True)
-            else:
-                self._factors.update(self._upper, upper=True)
-        except RuntimeError:  # a pivot is zero
-            self._factors = None
-            return False
+        self._factors.update(self._upper, upper=True)
         _, pivots, _ = self._factors.factors()
-        return bool(np.isfinite(pivots).all() and np.count_nonzero(pivots > 0) == self.n)
+        # A zero pivot ends the factorisation and stays among the pivots.
+        right = np.count_nonzero(pivots > 0) == self.n and np.count_nonzero(pivots < 0) == len(self.kept)
+        return bool(right and np.isfinite(pivots).all())
 
     def solve(self, rx: Array, ry: Array, tolerance: float) -> tuple[Array, Array]:
         """dx (n,) and dy (m,) of the system, to a residual of `tolerance` times the right-hand side's.
@@ -162,7 +159,6 @@ class NewtonSystem:
 
     def _precondition(self, rx: Array, ry: Array) -> Array:
         """The shifted system solved by its factors."""
-        assert self._factors is not None
         stiff = self._stiffness * ry
         found = self._factors.solve(np.concatenate([rx + self.jacobian.T @ stiff, ry[self.kept]]))
         dx = found[: self.n]

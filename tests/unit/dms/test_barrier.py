@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dms import IpoptOptions, Limits, barrier, compile, interior
+from dms import IpoptOptions, Limits, Status, barrier, compile, interior, solve
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.newton import _SYSTEMS, system_of
 from dms.phasor import Powers, Products, Terms
@@ -193,6 +193,18 @@ def test_the_system_is_solved_as_it_is_written(street) -> None:
     assert jacobian @ dx - compliance * dy == pytest.approx(ry, abs=1e-9)
 
 
+def test_a_zero_pivot_is_a_wrong_inertia() -> None:
+    """W + Sigma + shift is zero, and no row touches the variable: no factors, and it is said."""
+    program = _program([0, 0], [1, 1], [[0, 1]])
+    system = system_of(program)
+    lone = np.array([-1e-8 - 2.0, 1.0])
+    for _ in range(2):
+        system.assemble(np.array([2.0, 2.0]), np.array([1.0]), lone, np.array([1.0]), scale=1.0)
+        system._diagonal[0] = -system._shift[0]
+        assert not system.factorise()
+        assert system.factorise(1.0)
+
+
 def test_a_system_goes_with_its_programme(street) -> None:
     problem = compile(street(), norm="linf_l1")
     first, second = (problem.program.for_stage(k) for k in range(2))
@@ -278,3 +290,44 @@ def test_a_point_can_be_replaced(street) -> None:
     numbers.x0[:] = problem.power_flow.solve(numbers).x
     point = barrier.solve(problem.program, numbers, objective_scale=1e6)
     assert replace(point, iterations=0).converged
+
+
+# Rungs --------------------------------------------------------------------------------------------
+
+
+def test_its_rungs_publish_what_the_certificate_finds_safe(street) -> None:
+    problem = compile(street(), norm="l2", limits=Limits(v_max_pu=1.5))
+    first = solve(problem, problem.request(np.full(2, 30.0)), method="barrier").raise_for_status()
+    assert (first.method, first.status, first.certificate.safe) == ("barrier", Status.CURTAILED, "yes")
+    assert first.binding() == 2
+    assert first.certificate.disagreement_pu < 1e-9
+    moved = problem.request(np.full(2, 31.0))
+    warm = solve(problem, moved, warm=first, method="barrier").raise_for_status()
+    assert (warm.method, warm.status) == ("barrier_warm", Status.CURTAILED)
+    assert warm.p_adjusted_kw == pytest.approx(
+        solve(problem, moved, method="barrier").p_adjusted_kw, abs=1e-3
+    )
+
+
+def test_a_point_short_of_the_optimum_is_not_published(street, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = compile(street(), norm="l2", limits=Limits(v_max_pu=1.5))
+    real = barrier.solve
+
+    def short(*args, **given) -> InteriorPoint:
+        return replace(real(*args, **given), status=InteriorStatus.FAILED)
+
+    monkeypatch.setattr(barrier, "solve", short)
+    solution = solve(problem, problem.request(np.full(2, 30.0)), method="barrier").raise_for_status()
+    assert (solution.method, solution.status) == ("uniform_cap", Status.FALLBACK)
+
+
+@ipopt
+@pytest.mark.parametrize("norm", ["linf_l1", "linf_l2", "proportional", "alpha_fair"])
+def test_every_other_norm(norm: str) -> None:
+    feeder = load("synthetic", n_buses=40, seed=3, prosumers=0.4)
+    problem = compile(feeder, norm=norm, limits=Limits(v_max_pu=1.045))
+    request = problem.request(np.linspace(150, 400, len(feeder[Connections])))
+    ours, theirs = (solve(problem, request, method=m).raise_for_status() for m in ("barrier", "ipopt"))
+    assert (ours.method, ours.status) == ("barrier", Status.CURTAILED)
+    found, wanted = (problem.objective(s.unit_curtail_kw, request) for s in (ours, theirs))
+    assert found == pytest.approx(wanted, rel=1e-4)
