@@ -38,6 +38,8 @@ BALANCED, BALANCED_CURVED = 8e-6, 1e-8
 """Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
 NEARLY_STATIONARY, NEARLY_STATIONARY_TOTAL = 5e-5, 5e-4
 """What a peak or a total might fall by then, relative, in the linear model: far more than in truth."""
+LEAST_REACH = 2e-4
+"""How far, scaled, a control may always move: what swings less is at rest."""
 GROW = 1.3
 """By how much a control's own trust region grows while it moves on."""
 UNUSED, TINY = 1e-7, 1e-10
@@ -247,7 +249,8 @@ class _Search:
         """Controls that a linear model moves to and fro get half of the way, others more (Rprop's rule)."""
         back = (y * self.moved < 0) & (np.abs(y) > 1e-12)
         on = y * self.moved > 0
-        self.reach[back] = 0.5 * np.minimum(self.reach, np.abs(self.moved))[back]
+        half = 0.5 * np.minimum(self.reach, np.abs(self.moved))
+        self.reach[back] = np.maximum(half, LEAST_REACH)[back]
         self.reach[on] = np.minimum(GROW * self.reach[on], 1.0)
         self.moved = np.where(y != 0, y, self.moved)
 
