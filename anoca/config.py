@@ -174,7 +174,7 @@ class LimitsSection(Section):
     reverse_power_max_kw  most real power back into the sources, all phases and sources summed; 0: none;
                      negative: so much must be imported
     preexisting      "relax": a limit that zero export breaks is widened and listed (with free taps: where no
-                     tap ends it); "strict": infeasible
+                     tap ends it); "strict": infeasible unless some export keeps it as it is
     """
 
     v_min_pu: NonNegative = 0.90

@@ -23,7 +23,7 @@ class Status(StrEnum):
     GO_AHEAD            nothing to curtail
     CURTAILED           a certified optimum of the norm (local, as every interior-point answer)
     FALLBACK            certified, but a uniform cap, zero export or a point short of the optimum
-    INFEASIBLE          a limit is broken even at zero export (preexisting = "strict")
+    INFEASIBLE          a limit is broken at zero export and no export mends it (preexisting = "strict")
     NO_OPERATING_POINT  no power flow even at zero export
     UNCERTIFIED         no certified set-points were found
     """

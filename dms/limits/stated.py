@@ -40,7 +40,7 @@ class Limits:
                         summed; positive out of the feeder, so 0 allows none and a negative value asks
                         for an import; None = no limit
     preexisting         "relax": a limit broken at zero export is widened to that value and listed;
-                        "strict": the tick is infeasible
+                        "strict": limits stay as they are; infeasible where no export keeps them
 
     Raises  ValueError  an empty band, a number that is out of range or would not be used, another word
     """
