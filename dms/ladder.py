@@ -61,7 +61,7 @@ def solve(
     _check_fit(problem, request, warm, here)
     network = problem.network_at(here)
     tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
-    tick, solution = _climb(tick, of_method(method), warm, options)
+    tick, solution = _climb(tick, of_method(method, problem), warm, options)
     if not len(problem.controls):
         return solution
     if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does

@@ -18,8 +18,8 @@ import numpy as np
 
 from dms.interior import InteriorPoint, IpoptOptions
 from dms.methods import METHODS
-from dms.norms import follow
-from dms.problem import compile
+from dms.norms import follow, needs_request
+from dms.problem import DmsProblem, compile
 from dms.regimes import Regimes
 from dms.request import CurtailUnit, Units
 from dms.scaling import KW_PER_PU
@@ -181,13 +181,16 @@ BRIEF: tuple[Rung, ...] = (reduced_warm, reduced, barrier, interior)
 """Those that are tried where most likely nothing keeps the limits."""
 
 
-def of_method(method: str) -> list[Rung]:
-    """The rungs of one method, or with "auto" of all.
+def of_method(method: str, problem: DmsProblem) -> list[Rung]:
+    """The rungs of one method, or with "auto" of all that suit.
 
+    The reduced method does not suit norms whose rows tie every curtailment to a control of its own
+    (case 2, proportional: half a minute before it gives up, against a second of Ipopt).
     Raises  KeyError  there is no such method
     """
     if method == "auto":
-        return [rung for rungs in RUNGS.values() for rung in rungs]
+        tied = needs_request(problem.program)
+        return [rung for name, rungs in RUNGS.items() if not (tied and name == "reduced") for rung in rungs]
     if method not in RUNGS:
         raise KeyError(f"unknown method {method!r}; known: auto, {', '.join(RUNGS)}")
     return list(RUNGS[method])
