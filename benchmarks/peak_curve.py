@@ -33,10 +33,11 @@ SAME = 1e-6
 
 HEAD = """# Peak against total
 
-Written by `benchmarks/peak_curve.py`. Case 2 (IEEE 342-node network, merged, limits as everywhere in these
-pages), scenarios 1, 3 and 4; scenario 2 needs no curtailment. `linf` makes the largest curtailment as small as it
-can be, and is wasteful by nature: with one cable that binds, every home that loads it stands at the cap.
-`linf_l1` allows `peak_tol` more than the least peak and makes the total least below that.
+Written by `benchmarks/peak_curve.py`. Case 2 (IEEE 342-node network, merged; 0.90 to 1.05 pu up to 1 kV and
+ratings), scenarios 1, 3 and 4; scenario 2 needs no curtailment. `linf` makes the largest curtailment as small
+as it can be, and is wasteful by nature: with one cable that binds, every home that loads it stands there.
+`linf_l1` allows `peak_tol` more than the least peak and makes the total least below that. The total of `linf`
+itself is not unique: any optimiser may stop at another.
 
 ![Total curtailment against the peak allowed, both relative to those of linf](peak-versus-total.png)
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 LEAST_ROOM_PU = 1e-9
 """What is held may always exceed the value found by this, of 1 MVA (a milliwatt): else nothing is inside."""
+
+
+MORE_ROOM = 10.0
+"""Times the tolerance by way of which a stage is tried once more."""
 
 
 class Method(Protocol):
@@ -65,12 +71,16 @@ def solve(
     iterations, bounded = 0, numbers
     for stage in range(program.stages):
         now, scale = program.for_stage(stage), objective_scale(problem, numbers, stage)
-        if stage:
+        once = partial(_solve_held, method, now, w=problem.weights, objective_scale=scale, options=options)
+        start = _start(warm, stage, program.stages)
+        if not stage:
+            tries = [once(numbers, warm=start)]
+        else:
+            roomy = held(problem, bounded, stage, earlier[-1], room=MORE_ROOM)
             bounded = held(problem, bounded, stage, earlier[-1])
-            bounded.x0[:] = np.clip(earlier[-1].x, bounded.x_lo, bounded.x_hi)
-        start, given = _start(warm, stage, program.stages), {"objective_scale": scale, "options": options}
-        point = _solve_held(method, now, bounded, problem.weights, start, **given)
-        iterations += point.iterations
+            tries = _tries(once, bounded, roomy, start)
+        point = tries[-1]
+        iterations += sum(tried.iterations for tried in tries)
         if not point.converged:
             log.info("stage %d of %d: %s", stage + 1, program.stages, point.status)
             point = replace(earlier[-1], status=point.status) if earlier else point
@@ -85,23 +95,42 @@ def solve(
     )
 
 
-def held(problem: DmsProblem, numbers: Numbers, stage: int, before: InteriorPoint) -> Numbers:
-    """Numbers of a stage: what it holds is bounded by the value that the stage before found.
+def _tries(
+    once: Callable[..., InteriorPoint], bounded: Numbers, roomy: Numbers, start: InteriorPoint | None
+) -> list[InteriorPoint]:
+    """A later stage: from where the one before ended; failing that, by way of the optimum with more room."""
+    tries = [once(bounded, warm=start)]
+    if not tries[-1].converged:
+        tries.append(once(roomy, warm=None))
+        if tries[-1].converged:
+            near = bounded.copy()
+            near.x0[:] = np.clip(tries[-1].x, near.x_lo, near.x_hi)
+            tries.append(once(near, warm=None))
+        else:
+            tries.append(replace(tries[0], iterations=0))
+    return tries
 
-    before   point of the stage before
+
+def held(
+    problem: DmsProblem, numbers: Numbers, stage: int, before: InteriorPoint, *, room: float = 1.0
+) -> Numbers:
+    """Numbers of a stage: what it holds is bounded by the value that the stage before found; start there.
+
+    before   point of the stage before           room   times the tolerance
     """
     program, name = problem.program, problem.program.objectives[stage].hold
     if name is None:
         return numbers
     numbers, span = numbers.copy(), program.variables[name].span
     value = np.maximum(before.x[span], 0.0)
-    most = value + np.maximum(problem.peak_tol * value, LEAST_ROOM_PU)
+    most = value + room * np.maximum(problem.peak_tol * value, LEAST_ROOM_PU)
     numbers.x_hi[span] = np.minimum(numbers.x_hi[span], most)
+    numbers.x0[:] = np.clip(before.x, numbers.x_lo, numbers.x_hi)
     return numbers
 
 
 def _solve_held(
-    method: Method, program: Program, numbers: Numbers, w: Array, warm: InteriorPoint | None, **given: Any
+    method: Method, program: Program, numbers: Numbers, *, w: Array, warm: InteriorPoint | None, **given: Any
 ) -> InteriorPoint:
     """One stage. A held peak bounds every curtailment by itself, P_C <= r / w, instead of by rows.
 
