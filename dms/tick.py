@@ -69,6 +69,7 @@ class Tick:
     values     limits in force; `relaxed`: they were `widened_from` the tick's own for what zero export breaks
                already, `preexisting`
     began      time.perf_counter() when the tick came in
+    flows      power flows of this request on this network; a tick with another of either starts anew
     """
 
     problem: DmsProblem
@@ -238,7 +239,7 @@ def decided(tick: Tick, point: InteriorPoint | None) -> Tick:
     if point is None or "q_free" not in tick.problem.program.variables:
         return tick
     q_set = np.round(tick.problem.q_set_kvar(point.x) / ROUND_KW) * ROUND_KW
-    return replace(tick, request=tick.request.holding(q_set))
+    return replace(tick, request=tick.request.holding(q_set), flows={})
 
 
 def _same_laws(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> bool:

@@ -117,13 +117,13 @@ def test_a_limit_binds_is_met_and_costs_no_less_when_tighter(case: Case) -> None
 
 
 def test_zero_export_beyond_a_limit_names_it_and_is_no_worse_after(case: Case) -> None:
-    """Below what zero export needs: "strict" is infeasible by name, "relax" stays at what was found there."""
+    """Below what zero export needs: "strict" names it and keeps it or is infeasible, "relax" stays at it."""
     if case.kind == "relative":
         return  # zero export is the middle of such a band
     below = 0.98 * case.rest if case.rest > 0 else 1.02 * case.rest
     part = (below - case.rest) / (case.full - case.rest)
     _, refused = case.at(part, preexisting="strict")
-    assert refused.status is Status.INFEASIBLE
+    assert refused.status is Status.INFEASIBLE or refused.certificate.safe == "yes"
     kinds = {"v_ll_band": "v_ll_max", "i_limit": "i_max", "s_limit": "s_max"}
     assert {p.kind for p in refused.preexisting} == {kinds.get(case.kind, case.kind)}
     assert all(p.element and p.value > p.limit for p in refused.preexisting)
