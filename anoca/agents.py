@@ -16,12 +16,13 @@ import numpy as np
 import simpy
 
 from anoca.config import Scenario
+from anoca.config_dms import DmsSection
 from anoca.errors import InputError
 from anoca.messages import AES, OES, GrantedPower, RequestedPower
 from anoca.placement import Placement
 from anoca.series import Series
 from anoca.transport import UTILITY, Transport
-from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve
+from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve, solve_guarded
 from dms.weights import MAX_WEIGHT_RATIO, cumulative
 from feeders import Connections, Loads
 from feeders.table import Array
@@ -124,6 +125,20 @@ class Homes:
         return HomesTick(self.plan, dispatch, realised, load, pv, *told, seconds)
 
 
+def decide(
+    how: DmsSection,
+    problem: DmsProblem,
+    request: DmsRequest,
+    *,
+    warm: DmsSolution | None = None,
+    position: Array | None = None,
+) -> DmsSolution:
+    """The DMS's answer to a tick, within its budget and behind its guard; see `dms.solve` and `dms.guard`."""
+    method = solve_guarded if how.guard else solve
+    options = IpoptOptions(max_iter=how.max_iter)
+    return method(problem, request, warm=warm, options=options, position=position, budget_s=how.budget_s)
+
+
 class Utility:
     """The DMS: collects all requests of a tick and answers each.
 
@@ -137,7 +152,7 @@ class Utility:
         _check_strength(problem, self._strength)
         self._asked_kwh, self._lost_kwh = np.zeros((2, len(problem.units.name)))
         self._hours = scenario.clock.step_minutes / 60
-        self.options = IpoptOptions(max_iter=scenario.dms.max_iter)
+        self.how = scenario.dms
         prosumer = problem.feeder[Connections].prosumer
         self._rows = {name: np.flatnonzero(prosumer == name) for name in dict.fromkeys(prosumer)}
         self.last: DmsSolution | None = None
@@ -160,9 +175,7 @@ class Utility:
         p_load, q_load = self.plain_loads(tick)
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
         self._weigh(tick)
-        self.last = solve(
-            self.problem, self.request, warm=self.last, options=self.options, position=self.position
-        )
+        self.last = decide(self.how, self.problem, self.request, warm=self.last, position=self.position)
         if self.last.certificate.ok:
             self.position = self.last.position
         self._asked_kwh += self.last.unit_export_kw * self._hours

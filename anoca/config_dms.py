@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dms import NORMS
+from dms.guard import BUDGET_S
 from dms.norms import MAX_ALPHA, UNWEIGHTED
 from dms.problem import ALPHA, PEAK_TOL
 
@@ -28,6 +29,8 @@ class DmsSection(BaseModel):
                 midnight, up to 1 + this for the home that lost most. 0: every tick for itself
     backend     who states the equations: "ipopt" our own devices, "pyomo" the Pyomo text (small feeders)
     max_iter    of Ipopt      certify_optimal  also test answers for optimality (seconds each on case 2)
+    budget_s    wall clock of a tick's optimisation; when it is spent, set-points are a certified fallback
+    guard       optimise in a child process (Linux), so that a crash or a hang there costs no more than that
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +43,8 @@ class DmsSection(BaseModel):
     backend: Literal["ipopt", "pyomo"] = "ipopt"
     max_iter: Annotated[int, Field(ge=1)] = 500
     certify_optimal: bool = False
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = BUDGET_S
+    guard: bool = True
 
     @field_validator("norm")
     @classmethod

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pandas as pd
 
+from anoca.config_dms import DmsSection
 from anoca.results import columns_of
 from dms import (
     Binding,
@@ -22,6 +23,8 @@ from dms import (
     causes,
     explain_infeasible,
 )
+from dms.child import Lost
+from dms.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,8 @@ UNANSWERED = (Status.INFEASIBLE, Status.NO_OPERATING_POINT, Status.UNCERTIFIED)
 class Explainer:
     """Explains ticks one after the other; elastic problems once for the same limits that are broken."""
 
-    def __init__(self) -> None:
+    def __init__(self, how: DmsSection | None = None) -> None:
+        self._how = how or DmsSection()
         self._seen: set[tuple[str, ...]] = set()
 
     def tick(
@@ -58,11 +62,19 @@ class Explainer:
             return None
         self._seen.add(key)
         position = solution.position if len(problem.controls) else None
-        try:
+
+        def work() -> Infeasibility:
             return explain_infeasible(problem, request, values=solution.values, position=position)
+
+        try:
+            found = guarded(work, self._how.budget_s) if self._how.guard else work()
         except IpoptMissingError as exc:
             log.warning("no elastic problem: %s", exc)
             return None
+        if isinstance(found, Lost):
+            log.warning("the elastic problems %s", found.reason)
+            return None
+        return found
 
 
 def limits_table(tick: int, found: Binding) -> pd.DataFrame:

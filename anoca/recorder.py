@@ -39,7 +39,7 @@ class Recorder:
         }
         self._row: dict[str, Any] = {}
         self._position: Array | None = None
-        self._explainer, self._explain_s = Explainer(), 0.0
+        self._explainer, self._explain_s = Explainer(scenario.dms), 0.0
         connections = placement.feeder[Connections]
         self._by_prosumer, self._q_free = Units.of(connections), connections.q_mode == "free"
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
@@ -56,6 +56,7 @@ class Recorder:
             "norm": problem.norm,
             "status": solution.status.value,
             "method": solution.method,
+            "guard_hit": solution.guard,
             "certified": certificate.safe,
             "total_oes_kw": float(request.p_export_kw.sum()),
             "total_aes_kw": float(solution.p_adjusted_kw.sum()),
@@ -85,6 +86,10 @@ class Recorder:
     def optimality(self, found: OptimalityCertificate) -> None:
         """The `optimal` certificate of the tick."""
         self._row |= {"optimal": found.optimal, "kkt_residual": found.kkt_residual, "gap": found.gap}
+
+    def not_tested(self) -> None:
+        """The test of optimality did not come to an end."""
+        self._row |= {"optimal": "not_tested"}
 
     def _snapshot_prosumers(
         self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
@@ -299,6 +304,7 @@ class Recorder:
             "ticks_binding": int((ticks["binding"] > 0).sum()),
             "steps_moved": float(ticks["steps_moved"].sum()),
             "certified": int((ticks["certified"] != "no").sum()),
+            "guard_hits": int((ticks["guard_hit"] != "").sum()),
             "relaxed": int((ticks["certified"] == "relaxed").sum()),
             "ticks_plant_violated": int(ticks["plant_violated"].sum()),
             "iterations": int(ticks["iterations"].sum()),

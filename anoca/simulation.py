@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
 
-from anoca.agents import Clock, Homes, Utility, prosumer, utility
+from anoca.agents import Clock, Homes, Utility, decide, prosumer, utility
 from anoca.config import Scenario
 from anoca.errors import InputError
 from anoca.placement import Placement, load_feeder, place
@@ -18,11 +19,18 @@ from anoca.recorder import Recorder
 from anoca.results import Results
 from anoca.series import build_series
 from anoca.transport import SimpyTransport
-from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, certify_optimal, reference, solve
+from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate, certify_optimal, reference
 from dms import compile as compile_problem
+from dms.child import Lost
 from dms.controls import ControlValues
+from dms.guard import guarded
 from dms.weights import by_capacity, resolve
 from feeders import Connections, Feeder
+
+log = logging.getLogger(__name__)
+
+TEST_BUDGETS = 10.0
+"""Wall clock of the `optimal` certificate, in budgets of a tick."""
 
 Progress = Callable[[int, int, str], None]
 """Called after every tick with (done, of how many, what is worth saying)."""
@@ -87,7 +95,7 @@ def _snapshot(
     behind = scenario.prosumers.export_rule == "behind_load"
     at = placement.at_connections
     request = problem.request(at(placement.p_request_kw), q_kvar=at(placement.q_kvar(net=not behind)))
-    solution = solve(problem, request, options=IpoptOptions(max_iter=scenario.dms.max_iter))
+    solution = decide(scenario.dms, problem, request)
     recorder.dms(0, scenario.clock.first_tick(), problem, request, solution)
     seconds = _test_optimality(scenario, problem, request, solution, recorder)
     recorder.close_tick({**seconds, "dms_s": solution.solve_s})
@@ -104,7 +112,15 @@ def _test_optimality(
     """The `optimal` certificate where the scenario asks for it; what it cost."""
     if not scenario.dms.certify_optimal:
         return {}
-    found = certify_optimal(problem, request, solution, seed=scenario.seed)
+
+    def work() -> OptimalityCertificate:
+        return certify_optimal(problem, request, solution, seed=scenario.seed)
+
+    found = guarded(work, TEST_BUDGETS * scenario.dms.budget_s) if scenario.dms.guard else work()
+    if isinstance(found, Lost):
+        log.warning("the test of optimality %s", found.reason)
+        recorder.not_tested()
+        return {}
     recorder.optimality(found)
     return {"optimal_s": found.seconds}
 

@@ -10,6 +10,7 @@ from dms.certificate import Certificate, certify
 from dms.controls import Controls
 from dms.devices import UnsupportedError
 from dms.diagnose import Binding, Causes, binding_limits, causes
+from dms.guard import solve_guarded
 from dms.infeasible import Blocked, Infeasibility, Slack, explain_infeasible
 from dms.interior import IpoptMissingError, IpoptOptions
 from dms.ladder import solve
@@ -55,4 +56,5 @@ __all__ = [
     "explain_infeasible",
     "reference",
     "solve",
+    "solve_guarded",
 ]

@@ -70,6 +70,12 @@ class Sensitivity:
         rest = abs(by_control[np.flatnonzero(~self.linear)]).sum(axis=0)
         self.moves_states = np.asarray(abs(self._laws_by_control.at(values)).sum(axis=0) + rest).ravel() > 0
 
+    @staticmethod
+    def of(program: Program) -> Sensitivity:
+        """A programme's own, made once for all its stages."""
+        flow = program.once("power_flow", lambda: PowerFlow(program))
+        return program.once("sensitivity", lambda: Sensitivity(flow))
+
     def square(self, limit: int) -> tuple[Array, Array]:
         """Variables (k,) of a limit's products, and the symmetric matrix (k, k) of its quadratic part."""
         products = self.program.products

@@ -47,7 +47,7 @@ class _Search:
     def offer(self, position: Array) -> bool:
         """Solve at a position; True where it becomes the best."""
         key = position.tobytes()
-        if key in self.tried or len(self.tried) >= self.tick.problem.controls.tries:
+        if key in self.tried or len(self.tried) >= self.tick.problem.controls.tries or self.spent:
             return False
         if self.value(self.best) <= self._trifle and self.moved(position) >= self.moved(self.best.position):
             return False  # nothing is curtailed: only fewer steps are better
@@ -57,8 +57,15 @@ class _Search:
         self.best, self.start = found, found.point or self.start
         return True
 
+    @property
+    def spent(self) -> bool:
+        """The tick's wall-clock budget is."""
+        return self.options is not None and self.options.spent
+
     def settle(self) -> None:
         """Solve again where the search ended, from the power flow: a warm start may have led elsewhere."""
+        if self.spent:
+            return
         if np.array_equal(self.best.position, self.tick.position) or self.best.status is Status.GO_AHEAD:
             return
         found = _solve_at(self.tick.at(self.best.position), None, self.options)

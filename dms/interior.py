@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,10 @@ INSTALL_HINT = (
     "cyipopt is not installed; `make venv` builds it, or: pip install 'anoca[ipopt]' with Ipopt >= 3.14 "
     "installed, or: conda install -c conda-forge cyipopt"
 )
+
+
+LEAST_WALL_S = 1e-3
+"""Ipopt takes no wall time of zero."""
 
 
 class IpoptMissingError(ImportError):
@@ -75,13 +80,28 @@ class InteriorPoint:
 
 @dataclass(frozen=True)
 class IpoptOptions:
-    """Ipopt's settings that we choose; `extra` is passed on as it is."""
+    """Ipopt's settings that we choose; `extra` is passed on as it is.
+
+    until  time.perf_counter() at which the tick's budget is spent, whatever `max_wall_s` allows a single call
+    """
 
     tol: float = 1e-8
     max_iter: int = 500
     mu_strategy: str = "adaptive"
     max_wall_s: float = 600.0
+    until: float = math.inf
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> bool:
+        """The tick's budget is spent."""
+        return time.perf_counter() >= self.until
+
+    @property
+    def in_time(self) -> IpoptOptions:
+        """The same with no more than what is left of the budget as `max_wall_s`."""
+        left = max(self.until - time.perf_counter(), LEAST_WALL_S)
+        return self if left >= self.max_wall_s else replace(self, max_wall_s=left)
 
 
 class _Callbacks:

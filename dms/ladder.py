@@ -13,6 +13,7 @@ point at which a method stopped before the optimum is kept for the case that no 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from dms import discrete
+from dms.child import over_budget
 from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
 from dms.interior import IpoptOptions
@@ -33,6 +35,9 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
+IN_TIME = 0.9
+"""Share of a wall-clock budget after which nothing new is started; the rest is for what is under way."""
+
 
 def solve(
     problem: DmsProblem,
@@ -42,6 +47,7 @@ def solve(
     options: IpoptOptions | None = None,
     position: Array | None = None,
     method: str = "auto",
+    budget_s: float = math.inf,
 ) -> DmsSolution:
     """One tick: the least curtailment (in the problem's norm) that keeps every limit, certified.
 
@@ -51,18 +57,69 @@ def solve(
     warm      the last tick's solution of the same problem
     position  (n_controls,) where taps and capacitor steps are; default: as the feeder has them
     method    "auto", or the one of `dms.methods` that alone may be used before the safe fallback
+    budget_s  seconds after which no further method is started and Ipopt is stopped; see `dms.guard`
     Returns  `DmsSolution`; `status` and `certificate` say what it is worth
     Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed
              KeyError           an unknown method
              ValueError         the request, `warm` or `position` belongs to another problem
+    """
+    rungs = of_method(method, problem)
+    tick, answer = begin(problem, request, warm=warm, position=position)
+    if answer is not None and is_settled(tick, answer):
+        return answer
+    return finish(tick, answer, rungs=rungs, warm=warm, options=options, budget_s=budget_s)
+
+
+def begin(
+    problem: DmsProblem,
+    request: DmsRequest,
+    *,
+    warm: DmsSolution | None = None,
+    position: Array | None = None,
+) -> tuple[Tick, DmsSolution | None]:
+    """The tick with its limits in force, and what power flows alone answer, None where they leave it open.
+
+    Raises  ValueError  the request, `warm` or `position` belongs to another problem
     """
     began = time.perf_counter()
     here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
     _check_fit(problem, request, warm, here)
     network = problem.network_at(here)
     tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
-    tick, solution = _climb(tick, of_method(method, problem), warm, options)
-    if not len(problem.controls):
+    if (granted := _go_ahead(tick)) is not None:
+        return tick, granted
+    tick, operating = with_limits_in_force(tick)
+    if not operating:
+        return tick, _give_up(tick, Status.NO_OPERATING_POINT)
+    free = "q_free" in problem.program.variables  # reactive power may end what zero export breaks
+    return tick, _go_ahead(tick) if tick.relaxed and not free else None
+
+
+def is_settled(tick: Tick, answer: DmsSolution) -> bool:
+    """The answer of `begin` stands: there are no controls that could better it."""
+    return not len(tick.problem.controls) or (answer.status is Status.GO_AHEAD and not tick.relaxed)
+
+
+def finish(
+    tick: Tick,
+    answer: DmsSolution | None,
+    *,
+    rungs: Sequence[Rung],
+    warm: DmsSolution | None,
+    options: IpoptOptions | None,
+    budget_s: float,
+) -> DmsSolution:
+    """What `begin` left open: optimise, and move the controls where there are some."""
+    options = replace(options or IpoptOptions(), until=tick.began + IN_TIME * budget_s)
+    solution = answer or _climb(tick, rungs, warm, options)
+    solution = _with_controls(tick, solution, options)
+    whole = solution.status is Status.CURTAILED and not len(tick.problem.controls)
+    return replace(solution, guard=over_budget(budget_s)) if options.spent and not whole else solution
+
+
+def _with_controls(tick: Tick, solution: DmsSolution, options: IpoptOptions) -> DmsSolution:
+    """The better of an answer that leaves the controls alone and what moving them gives."""
+    if not len(tick.problem.controls):
         return solution
     if tick.relaxed:  # a tap may end what zero export breaks: limits are widened only where none does
         nominal = replace(tick, values=tick.nominal, relaxed=False)
@@ -72,33 +129,31 @@ def solve(
     return solution if solution.status is Status.GO_AHEAD else discrete.improve(tick, solution, options)
 
 
-def _climb(
-    tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options: IpoptOptions | None
-) -> tuple[Tick, DmsSolution]:
-    """The rungs in turn, controls held; also the tick with its limits in force."""
-    problem = tick.problem
+def _go_ahead(tick: Tick) -> DmsSolution | None:
+    """Nothing curtailed, where that keeps every limit in force."""
     screen = tick.state(tick.none_kw)
-    if screen.within(0.0, 0.0) and not problem.added:
-        granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
-        if granted.certificate.ok:  # it may not be: loads may have another state that keeps no limit
-            return tick, granted
-    tick, operating = with_limits_in_force(tick)
-    if not operating:
-        return tick, _give_up(tick, Status.NO_OPERATING_POINT)
+    if not screen.within(0.0, 0.0) or tick.problem.added:
+        return None
+    granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+    return granted if granted.certificate.ok else None  # loads may have another state that keeps no limit
+
+
+def _climb(tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options: IpoptOptions) -> DmsSolution:
+    """The rungs in turn, controls held."""
+    problem = tick.problem
     if tick.preexisting and "q_free" in problem.program.variables:
-        kept = _by_reactive_power(tick, options)
+        kept = _by_reactive_power(tick, options) or (_go_ahead(tick) if tick.relaxed else None)
         if kept is not None:
-            return tick, kept
+            return kept
     # Under "strict" a limit that zero export breaks may still be kept by some export: an undervoltage, say.
     blocked = problem.limits.preexisting == "strict" and bool(tick.preexisting)
     if blocked:
         rungs = [rung for rung in rungs if rung in BRIEF]
-    if tick.relaxed and not problem.added and tick.state(tick.none_kw).within(0.0, 0.0):
-        granted = publish(tick, tick.none_kw, "go_ahead")
-        if granted.certificate.ok:
-            return tick, granted
     short: list[tuple[float, DmsSolution]] = []  # safe, but the method stopped before the optimum
     for rung in rungs:
+        if options.spent:
+            log.warning("the wall-clock budget is spent before %s", rung.__name__)
+            break
         point = rung(tick, warm, options)
         if point is None:
             continue
@@ -108,13 +163,13 @@ def _climb(
             *(solution.method, point.status, point.iterations, solution.certificate.safe),
         )
         if solution.status is Status.CURTAILED:
-            return tick, solution
+            return solution
         if solution.certificate.ok:
             short.append((point.objective, solution))
-    answer = min(short, key=lambda found: found[0])[1] if short else _fallback(tick)
-    if blocked and not answer.certificate.ok:
-        answer = _give_up(tick, Status.INFEASIBLE)
-    return tick, answer
+    answer = min(short, key=lambda found: found[0])[1] if short else fallback(tick)
+    if blocked and not answer.certificate.ok and not options.spent:
+        return _give_up(tick, Status.INFEASIBLE)
+    return answer
 
 
 def _by_reactive_power(tick: Tick, options: IpoptOptions | None) -> DmsSolution | None:
@@ -142,7 +197,7 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
     require_within_rating(problem.feeder[Connections], request)
 
 
-def _fallback(tick: Tick) -> DmsSolution:
+def fallback(tick: Tick) -> DmsSolution:
     """The mildest equal cap or percentage that a power flow finds safe; at the last, zero export."""
 
     def is_safe(unit_curtail_kw: Array) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 
 from dms import barrier, interior, reduced
+from dms.adjoint import Sensitivity
 from dms.interior import InteriorPoint, IpoptOptions
+from dms.problem import DmsProblem
 from dms.program import Numbers, Program
 from dms.stages import Method
 
@@ -65,6 +67,12 @@ def auto(
             break
         log.info("%s: %s", name, point.status)
     return point
+
+
+def prepare(problem: DmsProblem) -> None:
+    """Make now what the methods derive from the structure alone: a fork inherits it and cannot return it."""
+    for made in (problem.network, problem.power_flow, Sensitivity.of(problem.program)):
+        log.debug("prepared: %s", type(made).__name__)
 
 
 METHODS: dict[str, Method] = {"reduced": by_reduced, "barrier": by_barrier, "ipopt": by_ipopt}

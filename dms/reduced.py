@@ -119,7 +119,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.flow: PowerFlow = self.program.once("power_flow", lambda: PowerFlow(self.program))
-        self.split: Sensitivity = self.program.once("sensitivity", lambda: Sensitivity(self.flow))
+        self.split = Sensitivity.of(self.program)
         self.box = Box.of(self.split, self.numbers)
         self.s = self.box.scale
         self.factors: StateFactors | None = None

@@ -90,6 +90,8 @@ class DmsSolution:
     position                     (n_controls,) taps and capacitor steps that go with the set-points
     moves                        what moving them was worth, None without controls or where none was tried
     solve_s                      everything: screen, optimisation, certificate
+    guard                        what ended the optimisation early, "crashed (signal 11)" or "over budget of
+                                 60 s"; empty where nothing did (`dms.guard`)
     """
 
     status: Status
@@ -110,6 +112,7 @@ class DmsSolution:
     point: InteriorPoint | None = field(repr=False, default=None)
     position: Array = field(repr=False, default_factory=lambda: np.zeros(0))
     moves: Moves | None = None
+    guard: str = ""
 
     @property
     def widened(self) -> dict[tuple[str, str], float]:

@@ -138,6 +138,8 @@ def _solve_held(
     The multipliers z of these bounds are handed out as those of the rows r - w P_C >= 0, -z / w, and of r <=
     (1 + peak_tol) r*, sum z / w: the same point of the same programme.
     """
+    if given.get("options") is not None:
+        given["options"] = given["options"].in_time  # every try has what is left of the tick's budget
     if program.objectives[program.stage].hold != "peak":
         return method(program, numbers, warm=warm, **given)
     peak, curtail = program.variables["peak"].start, program.variables["p_curtail"].span

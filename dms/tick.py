@@ -24,7 +24,7 @@ from dms.certificate import (
     run,
 )
 from dms.injection import inverters_at
-from dms.interior import InteriorPoint, IpoptOptions
+from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
 from dms.limits import LimitValues
 from dms.limits.values import Found
 from dms.network import Flow, Network
@@ -209,6 +209,9 @@ def optimise(
                 break
             tick = replace(tick, values=tick.values.tightened(over))
             numbers = tick.numbers(regimes)
+        if options is not None and options.spent:
+            point = replace(point, status=InteriorStatus.LIMIT)
+            break
         log.info("loads or inverters change their regime; solved again")
         numbers.x0[:], warm = point.x, point if point.converged else None
     return replace(point, iterations=iterations)

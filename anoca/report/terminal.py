@@ -38,6 +38,10 @@ STATUS_HINTS = {
 PLANT_HINT = (
     "set-points are certified for the nowcast; the plant lives with the loads and PV that really came"
 )
+GUARD_HINT = (
+    "set-points by power flows alone, or short of the optimum, certified like any other; `anoca -v` says "
+    "which method it was, [dms] budget_s gives more time"
+)
 
 
 class Terminal:
@@ -111,6 +115,8 @@ class Terminal:
     def _bad_ticks(self, ticks: pd.DataFrame) -> None:
         """One line for every kind of trouble: which ticks, and what it means."""
         found = {status: (ticks["status"] == status, hint) for status, hint in STATUS_HINTS.items()}
+        hits = ticks["guard_hit"]
+        found |= {f"optimiser {reason}": (hits == reason, GUARD_HINT) for reason in hits.unique() if reason}
         found["plant outside its limits"] = (ticks["plant_violated"], PLANT_HINT)
         for what, (rows, hint) in found.items():
             times = ticks.loc[rows.astype(bool), "time"]
