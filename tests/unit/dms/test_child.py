@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import time
@@ -17,7 +18,11 @@ pytestmark = pytest.mark.skipif(not child.FORKS, reason="needs processes that ca
 
 
 def _signal(number: int) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
+    def work() -> None:
+        faulthandler.disable()  # the test runner's, which would print a traceback
+        os.kill(os.getpid(), number)
+
+    return work
 
 
 def _raise(exc: BaseException) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -134,6 +135,7 @@ def test_only_what_needs_an_optimiser_is_forked(
 
 
 def _killed() -> None:
+    faulthandler.disable()  # the test runner's, which would print a traceback
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
