@@ -29,6 +29,8 @@ FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 CHUNK = 1 << 20
 LATE_S = 5.0
 """A child whose parent is gone ends itself this long after its time, even inside native code."""
+LONGEST_POLL_S = 3600.0
+"""An infinite budget is waited for in such pieces."""
 REAP_S = 1e-3
 """Between two looks at a child that has closed its pipe and is not gone yet."""
 
@@ -137,9 +139,10 @@ class _Unpickler(pickle.Unpickler):
 def _read(pipe: int, end: float) -> bytes:
     """Everything until the pipe is closed at its other end, or until it is time."""
     parts: list[bytes] = []
+    poll = select.poll()  # select itself knows no file numbers beyond 1023
+    poll.register(pipe, select.POLLIN)
     while (left := end - time.perf_counter()) > 0:
-        ready, _, _ = select.select([pipe], [], [], min(left, 3600.0))
-        if not ready:
+        if not poll.poll(1 + 1e3 * min(left, LONGEST_POLL_S)):
             continue
         part = os.read(pipe, CHUNK)
         if not part:
