@@ -66,7 +66,7 @@ def solve_guarded(
 
     if not child.FORKS:
         return work()
-    methods.prepare(problem)
+    methods.prepare(problem, all_methods=warm is not None)
     found = child.run(work, budget_s, began=tick.began, shared=_shared(tick))
     if isinstance(found, Lost):
         log.warning("the optimiser %s; set-points by power flows alone", found.reason)

@@ -7,6 +7,7 @@ import logging
 from dms import barrier, interior, reduced
 from dms.adjoint import Sensitivity
 from dms.interior import InteriorPoint, IpoptOptions
+from dms.newton import system_of
 from dms.problem import DmsProblem
 from dms.program import Numbers, Program
 from dms.stages import Method
@@ -69,10 +70,15 @@ def auto(
     return point
 
 
-def prepare(problem: DmsProblem) -> None:
-    """Make now what the methods derive from the structure alone: a fork inherits it and cannot return it."""
-    for made in (problem.network, problem.power_flow, Sensitivity.of(problem.program)):
-        log.debug("prepared: %s", type(made).__name__)
+def prepare(problem: DmsProblem, *, all_methods: bool) -> None:
+    """Make now what the methods derive from the structure alone: a fork inherits it and cannot return it.
+
+    all_methods  also for those that most ticks do without
+    """
+    made = [problem.network, problem.power_flow, Sensitivity.of(problem.program)]
+    if all_methods:
+        made.append(system_of(problem.program))
+    log.debug("prepared: %s", ", ".join(type(one).__name__ for one in made))
 
 
 METHODS: dict[str, Method] = {"reduced": by_reduced, "barrier": by_barrier, "ipopt": by_ipopt}

@@ -58,9 +58,11 @@ def test_what_is_asked_beside_the_tick_is_guarded_too(small: Path, monkeypatch: 
     """The `optimal` certificate and the elastic problems; a tick keeps its answer without them."""
     strict = {"limits.preexisting": "strict", "limits.v_min_pu": 1.04, "dms.certify_optimal": True}
     scenario = load_scenario(small).with_overrides({"mode": "snapshot", **strict})
+    monkeypatch.setattr(ladder, "_climb", _crash)
     monkeypatch.setattr(dms.interior, "solve", _crash)
     monkeypatch.setattr("anoca.simulation.certify_optimal", _crash)
     results = simulate(scenario)
     assert results.tables["ticks"]["optimal"].tolist() == ["not_tested"]
-    assert results.tables["ticks"]["status"].tolist() == ["infeasible"]
+    assert results.tables["ticks"]["status"].tolist() == ["uncertified"]  # nobody knows if it is infeasible
+    assert results.tables["ticks"]["guard_hit"].tolist() == ["crashed (signal 11)"]
     assert "slacks" not in results.tables
