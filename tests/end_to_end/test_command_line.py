@@ -83,8 +83,8 @@ def test_an_interrupted_run_leaves_nothing_that_counts_as_done(anoca_command, sm
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("anoca.simulation.solve", stop)
-    monkeypatch.setattr("anoca.agents.solve", stop)
+    monkeypatch.setattr("anoca.simulation.decide", stop)
+    monkeypatch.setattr("anoca.agents.decide", stop)
     done = anoca_command("run", small, "--out", out)
     assert done.code == 130
     assert "again" in done.err
