@@ -21,6 +21,7 @@ from hems.errors import (
 from hems.fleet import HemsFleet
 from hems.forecast import Forecaster, ForecastNoise
 from hems.household import Battery, Home
+from hems.loads import home_loads
 from hems.profiles import load_shape, pv_shape
 from hems.streams import Stream, generator
 from hems.tariff import Tariff, ny_like_tou
@@ -47,6 +48,7 @@ __all__ = [
     "TariffError",
     "UncertifiedError",
     "generator",
+    "home_loads",
     "load_shape",
     "ny_like_tou",
     "pv_shape",

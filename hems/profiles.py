@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hems.checks import check_times, read_only
+from hems.checks import read_only
 from hems.config import check_choice
+from hems.days import check_grid, clock_hours, local_days
 from hems.errors import SeriesError
-from hems.solar import cos_zenith, haurwitz_w_per_m2
+from hems.solar import LATITUDE_NY, LONGITUDE_NY, cos_zenith, haurwitz_w_per_m2
 from hems.streams import Stream, generator
 
 Floats = NDArray[np.float64]
 Sky = Literal["clear", "broken"]
 
-LATITUDE_NY, LONGITUDE_NY = 40.71, -74.0
 _NOON_H = (11.5, 13.5)  # the load shape averages 1 in this local time
 _SKY_NAME = "sky"  # one sky over all homes: its draws hang on this name
 
@@ -49,7 +49,7 @@ def load_shape(
 
         def one_day(day: pd.DatetimeIndex) -> Floats:
             rng = generator(seed, Stream.LOAD_DAY, name=name, tick=day[0].toordinal())
-            hour = _clock_hours(day)
+            hour = clock_hours(day)
             noise = _ar1(rng, len(day), rho=0.9, sigma=0.15 / np.sqrt(homes))
             raw = curve(hour) * np.exp(noise) + _spikes(rng, day, homes=homes)
             at_noon = (hour >= _NOON_H[0]) & (hour < _NOON_H[1])
@@ -57,7 +57,7 @@ def load_shape(
 
         return _by_day(times, one_day)
 
-    _check_grid(times)
+    check_grid(times)
     homes = np.ones(len(names), dtype=int) if n_homes is None else np.asarray(n_homes)
     if len(homes) != len(names) or (homes < 1).any():
         raise SeriesError(f"n_homes must be {len(names)} whole numbers, at least 1 each.")
@@ -84,7 +84,7 @@ def pv_shape(
     Raises   SeriesError: times naive or off the grid; ConfigError: unknown sky
     """
     check_choice("sky", sky, get_args(Sky))
-    _check_grid(times)
+    check_grid(times)
 
     def one_day(day: pd.DatetimeIndex) -> Floats:
         cos_z = cos_zenith(day + (day[1] - day[0]) / 2, latitude=latitude, longitude=longitude)
@@ -96,38 +96,9 @@ def pv_shape(
     return read_only(_by_day(times, one_day))
 
 
-def _check_grid(times: pd.DatetimeIndex) -> None:
-    check_times(times)
-    if len(times) < 2:
-        raise SeriesError("times must hold at least two steps, so that their length is known.")
-    step = times[1] - times[0]
-    if (np.diff(times.asi8) != np.diff(times[:2].asi8)).any():
-        raise SeriesError(f"times must be equally spaced by {step}.")
-    if pd.Timedelta(minutes=30) % step != pd.Timedelta(0):
-        raise SeriesError(f"the step is {step}; it must divide 30 minutes.")
-    if (times[0] - times[0].normalize()) % step != pd.Timedelta(0):
-        raise SeriesError(f"times start at {times[0]}, which is not a whole number of steps after midnight.")
-
-
 def _by_day(times: pd.DatetimeIndex, one_day: Callable[[pd.DatetimeIndex], Floats]) -> Floats:
-    """Draw every local day touched by `times` as a whole; return the values at `times`.
-
-    A day has 23, 24 or 25 hours: its grid is counted in elapsed time from midnight to midnight.
-    """
-    step = times[1] - times[0]
-    midnights = times.normalize()
-    parts = []
-    for midnight in midnights.unique():
-        tomorrow = (midnight + pd.DateOffset(days=1)).normalize()
-        day = pd.date_range(midnight, tomorrow, freq=step, inclusive="left")
-        inside = times[midnights == midnight]
-        parts.append(one_day(day)[day.get_indexer(inside)])
-    return np.concatenate(parts)
-
-
-def _clock_hours(times: pd.DatetimeIndex) -> Floats:
-    """Return the local wall-clock time in hours, as people live by it on the days of a clock change too."""
-    return np.asarray(times.hour + times.minute / 60.0 + times.second / 3600.0, dtype=float)
+    """Draw every local day touched by `times` as a whole; return the values at `times`."""
+    return np.concatenate([one_day(day.grid)[day.at] for day in local_days(times)])
 
 
 def _habits(rng: np.random.Generator) -> Callable[[Floats], Floats]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LATITUDE_NY, LONGITUDE_NY = 40.71, -74.0
+
 
 def cos_zenith(times: pd.DatetimeIndex, *, latitude: float, longitude: float) -> Floats:
     """Return the cosine of the sun's zenith angle at the instants `times`; negative at night.

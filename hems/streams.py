@@ -23,6 +23,12 @@ class Stream(IntEnum):
     SKY = 3
     FORECAST_LOAD = 4
     FORECAST_PV = 5
+    HOME_TRAITS = 6
+    HOME_DAY = 7
+    WEATHER = 8
+    ROOF = 9
+    CLOUDS = 10
+    PRICE = 11
 
 
 def generator(seed: int, stream: int, *, name: str, tick: int) -> np.random.Generator:
