@@ -39,7 +39,7 @@ HEAD = """# The load generator against measured homes
 Written by `benchmarks/load_calibration.py --profiles DIR`. Measured: the 100 one-minute profiles of the IEEE
 European Low Voltage Test Feeder, one undated day each. Generated: `hems.home_loads`, {n_seeds} populations of
 100 homes (seeds 0 to {last_seed}), 18 March 2026 at 53 degrees north, parameters `hems.load_models.EUROPEAN`;
-the table gives their mean and, in brackets, the least and the largest. Five-minute means unless said otherwise.
+the table gives their mean and, in brackets, least and largest. Five-minute means unless said otherwise.
 Rows with a tolerance decide whether the script succeeds; the others are for the eye.
 
 """

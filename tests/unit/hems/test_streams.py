@@ -19,4 +19,10 @@ def test_stream_numbers_are_never_reused() -> None:
         "SKY": 3,
         "FORECAST_LOAD": 4,
         "FORECAST_PV": 5,
+        "HOME_TRAITS": 6,
+        "HOME_DAY": 7,
+        "WEATHER": 8,
+        "ROOF": 9,
+        "CLOUDS": 10,
+        "PRICE": 11,
     }
