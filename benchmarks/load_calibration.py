@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hems import home_loads
 from hems.load_models import NEW_YORK
-from hems.loads import Site
+from hems.solar import Site
 
 Floats = NDArray[np.float64]
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "load-calibration.md"

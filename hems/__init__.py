@@ -22,7 +22,10 @@ from hems.fleet import HemsFleet
 from hems.forecast import Forecaster, ForecastNoise
 from hems.household import Battery, Home
 from hems.loads import home_loads
+from hems.prices import export_prices, flat_prices, ny_like_rtp, supply_prices
 from hems.profiles import load_shape, pv_shape
+from hems.roofs import Roof, draw_roofs, roof_pv
+from hems.solar import Site
 from hems.streams import Stream, generator
 from hems.tariff import Tariff, ny_like_tou
 
@@ -40,16 +43,24 @@ __all__ = [
     "PlanBatch",
     "PlanStatus",
     "RealisedBatch",
+    "Roof",
     "SequenceError",
     "SeriesError",
     "SetpointError",
+    "Site",
     "Stream",
     "Tariff",
     "TariffError",
     "UncertifiedError",
+    "draw_roofs",
+    "export_prices",
+    "flat_prices",
     "generator",
     "home_loads",
     "load_shape",
+    "ny_like_rtp",
     "ny_like_tou",
     "pv_shape",
+    "roof_pv",
+    "supply_prices",
 ]

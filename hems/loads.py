@@ -24,7 +24,7 @@ from hems.days import LocalDay, check_grid, clock_hours, local_days
 from hems.errors import SeriesError
 from hems.load_models import EUROPEAN, LoadModel
 from hems.occupancy import OCCUPANTS, SLOT_MIN, Presence, presence, size_of
-from hems.solar import LATITUDE_NY, LONGITUDE_NY, cos_zenith
+from hems.solar import Site, cos_zenith
 from hems.streams import Stream, generator
 
 Floats = NDArray[np.float64]
@@ -35,14 +35,6 @@ _MOST_SLOTS = 150  # of a day of 25 h
 _COOLING_CYCLE_MIN = 20.0
 _N_TRAITS = 17 + OCCUPANTS
 _WEATHER_NAME = "weather"
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the homes stand, degrees north and east; it decides when it is dark."""
-
-    latitude: float = LATITUDE_NY
-    longitude: float = LONGITUDE_NY
 
 
 def home_loads(

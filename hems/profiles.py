@@ -18,6 +18,7 @@ from hems.checks import read_only
 from hems.config import check_choice
 from hems.days import check_grid, clock_hours, local_days
 from hems.errors import SeriesError
+from hems.noise import ar1
 from hems.solar import LATITUDE_NY, LONGITUDE_NY, cos_zenith, haurwitz_w_per_m2
 from hems.streams import Stream, generator
 
@@ -50,7 +51,7 @@ def load_shape(
         def one_day(day: pd.DatetimeIndex) -> Floats:
             rng = generator(seed, Stream.LOAD_DAY, name=name, tick=day[0].toordinal())
             hour = clock_hours(day)
-            noise = _ar1(rng, len(day), rho=0.9, sigma=0.15 / np.sqrt(homes))
+            noise = ar1(rng, len(day), rho=0.9, sigma=0.15 / np.sqrt(homes))
             raw = curve(hour) * np.exp(noise) + _spikes(rng, day, homes=homes)
             at_noon = (hour >= _NOON_H[0]) & (hour < _NOON_H[1])
             return raw / raw[at_noon].mean()
@@ -115,15 +116,6 @@ def _habits(rng: np.random.Generator) -> Callable[[Floats], Floats]:
     return curve
 
 
-def _ar1(rng: np.random.Generator, length: int, *, rho: float, sigma: float) -> Floats:
-    """Return stationary AR(1) noise with standard deviation `sigma`."""
-    shocks = rng.normal(0.0, sigma, length)
-    shocks[1:] *= np.sqrt(1.0 - rho**2)
-    for k in range(1, length):
-        shocks[k] += rho * shocks[k - 1]
-    return shocks
-
-
 def _spikes(rng: np.random.Generator, day: pd.DatetimeIndex, *, homes: int) -> Floats:
     """Return some six appliance runs a home of 5 to 30 minutes, between 6:00 and 23:00; mean of the homes."""
     step_min = (day[1] - day[0]) / pd.Timedelta(minutes=1)
@@ -138,7 +130,7 @@ def _spikes(rng: np.random.Generator, day: pd.DatetimeIndex, *, homes: int) -> F
 
 
 def _clear_factor(rng: np.random.Generator, length: int) -> Floats:
-    return 1.0 - np.minimum(0.01 * np.abs(_ar1(rng, length, rho=0.95, sigma=1.0)), 0.05)
+    return 1.0 - np.minimum(0.01 * np.abs(ar1(rng, length, rho=0.95, sigma=1.0)), 0.05)
 
 
 def _broken_factor(rng: np.random.Generator, day: pd.DatetimeIndex) -> Floats:
@@ -152,5 +144,5 @@ def _broken_factor(rng: np.random.Generator, day: pd.DatetimeIndex) -> Floats:
     ):
         state = to if moves else state
         states[k] = state
-    noise = _ar1(rng, len(day), rho=0.6, sigma=1.0)
+    noise = ar1(rng, len(day), rho=0.6, sigma=1.0)
     return np.clip(mean[states] + spread[states] * noise, 0.05, 1.0)
