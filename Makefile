@@ -107,13 +107,13 @@ $(VENV)/.made:
 
 $(VENV)/.runtime: $(SETUP_FILES) | $(VENV)/.made
 	$(SAY) 'Installing the simulator, its libraries and OpenDSS (about 1 GB on disk; a minute or more the first time)'
-	@$(PIP_INSTALL) -e '.[opendss]'
+	@$(PIP_INSTALL) -e '.[opendss,fast]'
 	@$(BIN)/python .ci/install_ipopt.py
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
 	$(SAY) 'Installing the test tools'
-	@$(PIP_INSTALL) -e '.[test,opendss]'
+	@$(PIP_INSTALL) -e '.[test,opendss,fast]'
 	@touch $@
 
 # A new environment with the newest versions that pyproject.toml allows; only names and versions are kept.
@@ -121,7 +121,7 @@ lock: $(VENV)/.made ## renew constraints.txt with today's newest versions
 	$(SAY) 'Installing the newest versions into $(VENV)-lock'
 	@rm -rf $(VENV)-lock
 	@$(BIN)/python -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install -qq -e '.[test,opendss]'
+	@$(VENV)-lock/bin/python -m pip install -qq -e '.[test,opendss,fast]'
 	@$(VENV)-lock/bin/python .ci/install_ipopt.py
 	@{ echo '# Exact versions of everything the set-up installs, made by `make lock` (Python 3.11, Linux x86-64).'; \
 	   $(VENV)-lock/bin/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools \

@@ -273,7 +273,7 @@ class HemsSection(Section):
     soc_target: Share = 0.5
     terminal: Literal["soft", "equality"] = "soft"
     tie_break: Literal["least_battery", "defer_export", "export_early"] = "least_battery"
-    backend: Literal["auto", "lp", "milp", "pyomo"] = "auto"
+    backend: Literal["auto", "dp", "dp_compiled", "lp", "milp", "pyomo"] = "auto"
     sigma_load: Sigma = 0.05
     sigma_pv: Sigma = 0.05
     growth_per_h: Sigma = 0.0

@@ -42,6 +42,7 @@ NEEDED_FOR = {
     "joblib": "sweeps on several cores",
     "matplotlib": "the figures",
     "networkx": "the network's graph",
+    "numba": "the compiled dynamic programme of the homes",
     "numpy": "all arithmetic",
     "pandas": "the result tables",
     "py-dss-interface": "the second, independent check of voltages",

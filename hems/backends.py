@@ -12,6 +12,8 @@ import numpy as np
 
 from hems.certificate import Solutions
 from hems.config import HemsConfig
+from hems.dp_backend import DpBackend, compiled_is_there
+from hems.errors import ConfigError
 from hems.lp import LpBackend
 from hems.milp import MilpBackend
 from hems.model import Problems
@@ -26,23 +28,31 @@ class Backend(Protocol):
 
 
 class AutoBackend:
-    """The LP for all homes, and the MILP for those it did not certify."""
+    """The dynamic programme for all homes, the LP for those it did not certify, then the MILP."""
 
     def __init__(self, config: HemsConfig) -> None:
-        self._lp = LpBackend(config)
-        self._milp = MilpBackend(config, everywhere=False)
+        self._first = DpBackend(config)
+        self._others = LpBackend(config), MilpBackend(config, everywhere=False)
 
     def solve(self, problems: Problems) -> Solutions:
-        """Return certified plans; where both methods fail the cheaper one, uncertified."""
-        solutions = self._lp.solve(problems)
-        failed = np.flatnonzero(~solutions.certified)
-        if failed.size:
-            solutions.put_better(failed, self._milp.solve(problems.take(failed)))
+        """Return certified plans; where all methods fail the cheapest one, uncertified."""
+        solutions = self._first.solve(problems)
+        for backend in self._others:
+            failed = np.flatnonzero(~solutions.certified)
+            if not failed.size:
+                break
+            solutions.put_better(failed, backend.solve(problems.take(failed)))
         return solutions
 
 
 def make_backend(config: HemsConfig) -> Backend:
     """Return the backend that `config` names."""
+    if config.backend == "dp":
+        return DpBackend(config, compiled=False)
+    if config.backend == "dp_compiled":
+        if not compiled_is_there():
+            raise ConfigError("backend='dp_compiled' needs numba: pip install 'anoca[fast]', or use 'auto'.")
+        return DpBackend(config, compiled=True)
     if config.backend == "lp":
         return LpBackend(config)
     if config.backend == "milp":

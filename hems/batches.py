@@ -51,13 +51,13 @@ class PlanBatch(_Batch):
     """What the homes want to do in the current tick; all arrays (n,).
 
     p_export_kw, p_import_kw   OES and OIS, which go to the utility; one of them is 0
-    oes_lo_kw, oes_hi_kw       least and largest export of the equally cheap plans; NaN unless
-                               `compute_band`, and for homes planned by MILP or Pyomo
+    oes_lo_kw, oes_hi_kw       least and largest export of the equally cheap plans; NaN for homes planned by
+                               MILP or Pyomo, and unless `compute_band` for those planned by LP
     objective                  $, cost of the whole horizon by (1a), priced deviations included
     lower_bound                $, no plan costs less
     gap                        (objective - lower_bound) / max(1 $, |objective|)
-    path                       "closed_form", "lp", "milp", "pyomo" or "idle" (battery off: no method
-                               found a plan); str
+    path                       "closed_form", "dp", "dp_compiled", "lp", "milp", "pyomo" or "idle" (battery
+                               off: no method found a plan); str
     status                     `PlanStatus` as str
     shortfall_kwh              energy missing at the end of the horizon
     over_import_kw             import above the service limit in this tick

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hems.model import Problems
 
 Floats = NDArray[np.float64]
-Path = Literal["closed_form", "lp", "milp", "pyomo", "idle"]
+Path = Literal["closed_form", "dp", "dp_compiled", "lp", "milp", "pyomo", "idle"]
 
 GAP_TOLERANCE = 1e-6
 """Largest gap of a certified plan; HiGHS's own MILP runs have been seen to stop 1e-7 short."""
@@ -58,6 +58,39 @@ class RawPlans:
         x = np.full((n, problems.structure.n_cols), np.nan)
         lower_bound, oes_lo, oes_hi = np.full((3, n), np.nan)
         return cls(x, lower_bound, oes_lo, oes_hi, path)
+
+
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """Multipliers of the equations of (1), to bound its cost from below; any do, good ones do it well.
+
+    balance (n, T) of (1b), $/kW      dynamics (n, T) of (1c), $/kWh      terminal (n,) of (1d), $/kWh
+    """
+
+    balance: Floats
+    dynamics: Floats
+    terminal: Floats
+
+
+def dual_bound(problems: Problems, duals: Duals) -> Floats:
+    """Return what no plan can cost less than, (n,) $, by weak duality of the relaxation of (1).
+
+    y'rhs + sum_j min { r_j x_j : lo_j <= x_j <= hi_j },    r = cost - A'y
+
+    Counted from the numbers of (1) and the multipliers alone, so that it holds whoever found them. A variable
+    without limit would make the bound -inf, so the multipliers are first moved to where none of them pays.
+    """
+    structure, cost, lo, hi = problems.structure, problems.cost, problems.col_lo, problems.col_hi
+    col = structure.col
+    balance = np.where(
+        np.isinf(hi[:, col.p_export_kw]), np.maximum(duals.balance, -cost[col.p_export_kw]), duals.balance
+    )
+    balance = np.where(np.isinf(hi[:, col.p_import_kw]), np.minimum(balance, cost[col.p_import_kw]), balance)
+    terminal = np.clip(duals.terminal, -cost[col.surplus_kwh], cost[col.shortfall_kwh])
+    y = np.concatenate([balance, duals.dynamics, terminal[:, None]], axis=1)
+    reduced = np.ascontiguousarray((cost[:, None] - structure.matrix.T @ y.T).T)
+    at = np.where(reduced > 0.0, lo, hi)
+    return np.einsum("ij,ij->i", y, problems.rhs) + np.einsum("ij,ij->i", reduced, np.where(reduced, at, 0.0))
 
 
 @dataclass(frozen=True)

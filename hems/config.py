@@ -12,7 +12,7 @@ from hems.errors import ConfigError
 
 Terminal = Literal["soft", "equality"]
 TieBreak = Literal["least_battery", "defer_export", "export_early"]
-BackendName = Literal["auto", "lp", "milp", "pyomo"]
+BackendName = Literal["auto", "dp", "dp_compiled", "lp", "milp", "pyomo"]
 
 
 def check_choice(field: str, value: str, valid: Sequence[str]) -> None:
@@ -36,11 +36,13 @@ class HemsConfig:
                             so that a home which cannot reach e* is reported and never infeasible
     pv_spill                PV may be left unused. False (the paper) needs homes without export limit
     tie_break               which of the equally cheap plans is *the* plan, see `hems.lp`
-    backend                 "auto" (LP with certificate, else MILP), "lp", "milp" or "pyomo"
+    backend                 "auto" (dynamic programme, else LP, else MILP, as the certificate asks), "dp"
+                            (plain Python), "dp_compiled" (numba), "lp", "milp" or "pyomo"
     wear_price_per_kwh      kappa >= 0, cost of one kWh through the battery, either way, AC side
     shortfall_price_per_kwh rho, price of a kWh missing at the end; None: 10 max(pi + kappa) / eta_charge,
                             at least 1 $/kWh, which is more than any plan can gain by missing it
-    compute_band            also compute [OES_lo, OES_hi], the equally cheap exports (two more LPs)
+    compute_band            also compute [OES_lo, OES_hi], the equally cheap exports, where that takes two
+                            more LPs; the dynamic programme has them anyway
     milp_max_nodes          branch-and-bound nodes per MILP; a home that needs more is reported uncertified
                             with its gap, or keeps the best tie-break found
     cap_when_uncurtailed    AES = OES is a set-point too: realised export stays below it

@@ -7,7 +7,7 @@ from hems import ConfigError, HemsConfig
     ("options", "hint"),
     [
         ({"backend": "mlip"}, "did you mean 'milp'"),
-        ({"backend": "gurobi"}, "'auto', 'lp', 'milp', 'pyomo'"),
+        ({"backend": "gurobi"}, "'auto', 'dp', 'dp_compiled', 'lp', 'milp', 'pyomo'"),
         ({"terminal": "sofft"}, "did you mean 'soft'"),
         ({"tie_break": "least"}, "'least_battery'"),
         ({"horizon": 0}, "horizon=0 must be at least 1"),

@@ -22,9 +22,11 @@ from hems import (
     TariffError,
     ny_like_tou,
 )
+from hems.dp_backend import compiled_is_there
 
 Fleet = Callable[..., HemsFleet]
 Flat = Callable[..., Tariff]
+FASTEST = "dp_compiled" if compiled_is_there() else "dp"
 LOAD = [[0.5, 0.5, 0.5, 0.5]]
 PV = [[4.0, 4.0, 0.0, 0.0]]
 
@@ -114,7 +116,7 @@ def test_plan_balances_and_is_read_only(one_home: Fleet, flat: Flat) -> None:
     plan = one_home().plan(LOAD, PV, flat())
     supply = plan.p_import_kw + PV[0][0] - plan.p_spill_kw + plan.p_discharge_kw
     assert supply == pytest.approx(plan.p_export_kw + LOAD[0][0] + plan.p_charge_kw, abs=1e-12)
-    assert (plan.path.tolist(), plan.status.tolist()) == (["lp"], [PlanStatus.OPTIMAL])
+    assert (plan.path.tolist(), plan.status.tolist()) == ([FASTEST], [PlanStatus.OPTIMAL])
     assert plan.names == ("H1",)
     with pytest.raises(ValueError, match="read-only"):
         plan.p_export_kw[0] = 0.0
@@ -213,10 +215,10 @@ def test_static_export_limit_leaves_room_in_the_battery(one_home: Fleet, flat: F
     assert (table.p_export_kw <= 2.0 + 1e-9).all()
 
 
-def test_negative_export_price_spills_and_stays_an_lp(one_home: Fleet, flat: Flat) -> None:
+def test_negative_export_price_spills_and_stays_convex(one_home: Fleet, flat: Flat) -> None:
     fleet = one_home(soc_start=1.0)
     plan = fleet.plan(LOAD, PV, flat(pe=-0.05))
-    assert plan.path.tolist() == ["lp"]
+    assert plan.path.tolist() == [FASTEST]
     assert plan.p_export_kw.tolist() == [0.0]
     assert plan.p_spill_kw[0] == pytest.approx(3.5)
 
@@ -238,7 +240,7 @@ def test_wear_keeps_the_battery_still_when_the_gain_is_small(one_home: Fleet) ->
     assert moved == [0.5, 0.0]
 
 
-@pytest.mark.parametrize("backend", ["auto", "lp", "milp", "pyomo"])
+@pytest.mark.parametrize("backend", ["auto", "dp", "lp", "milp", "pyomo"])
 def test_every_backend_plans_the_same(one_home: Fleet, backend: str) -> None:
     rng = np.random.default_rng(3)
     tariff = Tariff(np.array([0.30, 0.10, 0.30, 0.21]), np.array([0.05, 0.05, 0.05, 0.04]))
@@ -274,7 +276,7 @@ def test_homes_plan_independently_of_each_other_to_the_last_bit() -> None:
     load, pv, tariff = numbers()
     homes = mixed()
     together = HemsFleet(homes, config).plan(load, pv, tariff)
-    assert set(together.path) == {"closed_form", "lp"}
+    assert set(together.path) == {"closed_form", FASTEST}
     for i, home in enumerate(homes):
         alone = HemsFleet([home], config).plan(load[i : i + 1], pv[i : i + 1], tariff)
         assert alone.p_export_kw[0] == together.p_export_kw[i]

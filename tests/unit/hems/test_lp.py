@@ -72,7 +72,7 @@ def test_free_export_is_preferred_to_spill() -> None:
 
 
 def test_equal_prices_do_not_trade_in_circles() -> None:
-    config = HemsConfig(step_minutes=60, horizon=3, compute_band=True)
+    config = HemsConfig(step_minutes=60, horizon=3, compute_band=True, backend="lp")
     for tie_break in ("least_battery", "defer_export", "export_early"):
         fleet = HemsFleet([Home("A", UNIT)], HemsConfig(**{**vars(config), "tie_break": tie_break}))
         p = fleet.plan([[0, 1, 1]], [[1, 0, 0]], Tariff(np.full(3, 0.2), np.full(3, 0.2)))

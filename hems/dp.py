@@ -1,0 +1,245 @@
+"""(1) of one battery as a convex dynamic programme, exact, in plain Python.
+
+With psi_k of `hems.stages` the cost-to-go is
+
+    V_T(e) = rho (e* - e)^+  [+ rho (e - e*)^+ where the terminal is an equality]
+    V_k(e) = min { psi_k(D) + V_{k+1}(r e + D) },    e_min <= e <= e_max,    r = 1: no self-discharge
+
+All are convex and piecewise linear. Such a minimum is an infimal convolution: the slopes of V_k are those of
+V_{k+1} and the negated ones of psi_k, merged in order (Bellman, "Dynamic Programming", 1957; Rockafellar,
+"Convex Analysis", 1970, theorem 16.4 in slopes). So V is kept as a sorted list of slopes with their widths,
+and a step is at most eight insertions and two cuts.
+
+Forward from e_0, psi_k' + V_{k+1}' = 0 gives the whole interval of optimal D, from which the tie-break takes
+one. The prices of stored energy, mu_{k+1} in -dV_{k+1}(e_{k+1}) and dpsi_k(D_k), are multipliers of (1c):
+with them `hems.certificate` bounds the cost from below by LP duality, whatever happened here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from hems.config import TieBreak
+from hems.stages import SAME_PLACE
+
+_INF = float("inf")
+
+
+class ConvexFunction(NamedTuple):
+    """Slopes, increasing, and widths of a convex function on [start, end], up to a constant."""
+
+    slope: list[float]
+    width: list[float]
+    start: float
+    end: float
+
+    def kinks(self) -> list[float]:
+        """Return the right ends of the segments; the last is `end`, without rounding."""
+        ends = list(accumulate(self.width, initial=self.start))[1:]
+        ends[-1] = self.end
+        return ends
+
+    def clipped(self, lo: float, hi: float) -> ConvexFunction | None:
+        """Return the function on [lo, hi], None when nothing is left."""
+        slope, width, start, end = self
+        if start > hi + SAME_PLACE or end < lo - SAME_PLACE:
+            return None
+        if lo > start:
+            first = 0
+            while first < len(slope) - 1 and start + width[first] <= lo:
+                start += width[first]
+                first += 1
+            slope, width = slope[first:], width[first:]
+            width[0], start = width[0] - (lo - start), lo
+        if hi < end:
+            last = len(slope)
+            while last > 1 and end - width[last - 1] >= hi:
+                end -= width[last - 1]
+                last -= 1
+            slope, width = slope[:last], width[:last]
+            width[-1], end = width[-1] - (end - hi), hi
+        return ConvexFunction(slope, width, start, max(end, start))
+
+
+class Stage(NamedTuple):
+    """psi of one tick: segments that are not empty, from d_min on."""
+
+    slope: list[float]
+    width: list[float]
+    d_min: float
+
+
+def stage(slope: Sequence[float], width: Sequence[float], d_min: float) -> Stage:
+    """Return psi without its empty segments."""
+    used = [(p, w) for p, w in zip(slope, width, strict=True) if w > 0.0]
+    return Stage([p for p, _ in used], [w for _, w in used], d_min)
+
+
+def terminal(rho: float, surplus_price: float, *, target: float, band: tuple[float, float]) -> ConvexFunction:
+    """Return V_T."""
+    lo, hi = band
+    target = min(max(target, lo), hi)
+    return ConvexFunction([-rho, surplus_price], [target - lo, hi - target], lo, hi)
+
+
+def step_back(later: ConvexFunction, stage: Stage, *, kept: float = 1.0) -> ConvexFunction:
+    """Return the function e -> min { stage(D) + later(kept e + D) } on all of its domain."""
+    slope, width = later.slope.copy(), later.width.copy()
+    total = 0.0
+    for p, w in zip(stage.slope, stage.width, strict=True):
+        at = bisect_left(slope, -p)
+        if at < len(slope) and slope[at] == -p:
+            width[at] += w
+        else:
+            slope.insert(at, -p)
+            width.insert(at, w)
+        total += w
+    start, end = later.start - stage.d_min - total, later.end - stage.d_min
+    if kept != 1.0:
+        slope, width = [s * kept for s in slope], [w / kept for w in width]
+        start, end = start / kept, end / kept
+    return ConvexFunction(slope, width, start, end)
+
+
+def costs_to_go(
+    last: ConvexFunction, stages: Sequence[Stage], bands: Sequence[tuple[float, float]], *, kept: float = 1.0
+) -> list[ConvexFunction] | None:
+    """Return V_1 .. V_T; None where a band cannot be kept.
+
+    stages   those of ticks 0 .. T-1; bands   of e_1 .. e_T
+    """
+    found = [last]
+    for k in range(len(stages) - 1, 0, -1):
+        clipped = step_back(found[-1], stages[k], kept=kept).clipped(*bands[k - 1])
+        if clipped is None:
+            return None
+        found.append(clipped)
+    return found[::-1]
+
+
+class Preference(NamedTuple):
+    """Which D of an optimal interval the tie-break takes: see `preferred`.
+
+    begin, end   D over which export falls from most to least
+    """
+
+    tie_break: TieBreak
+    begin: list[float]
+    end: list[float]
+
+
+class HomePlan(NamedTuple):
+    """The plan of one home.
+
+    stored_kwh    D of every tick       energy_price   mu_1 .. mu_T, $/kWh of stored energy
+    first         least and largest optimal D of tick 0
+    """
+
+    stored_kwh: list[float]
+    energy_price: list[float]
+    first: tuple[float, float]
+
+
+def forward(
+    soc_kwh: float,
+    stages: Sequence[Stage],
+    later: Sequence[ConvexFunction],
+    *,
+    prefer: Preference,
+    equal: float,
+    kept: float = 1.0,
+) -> HomePlan | None:
+    """Return the plan that starts from `soc_kwh`; None where none keeps to the bands.
+
+    later   V_1 .. V_T       equal   $/kWh, slopes that add up to no more than this count as zero
+    """
+    e, mu = soc_kwh, 0.0
+    stored, price, first = [], [], (0.0, 0.0)
+    for k, (stage, to_go) in enumerate(zip(stages, later, strict=True)):
+        e *= kept
+        ends = to_go.kinks()
+        interval = optimal_interval(e, stage, to_go, ends, equal=equal)
+        if interval is None:
+            return None
+        first = interval if k == 0 else first
+        d = preferred(interval, prefer, k)
+        e += d
+        left, right = slopes_at(e, to_go, ends)
+        falls, rises = stage_slopes_at(d, stage)
+        mu = min(max(mu / kept, falls, -right), rises, -left)
+        stored.append(d)
+        price.append(mu)
+    return HomePlan(stored, price, first)
+
+
+def optimal_interval(
+    e: float, stage: Stage, later: ConvexFunction, ends: Sequence[float], *, equal: float
+) -> tuple[float, float] | None:
+    """Return the least and largest D that minimise stage(D) + later(e + D), None when there is none."""
+    slope, start = later.slope, later.start
+    d, x, last = stage.d_min, e + stage.d_min, len(ends) - 1
+    if x > later.end + SAME_PLACE:
+        return None
+    at, lo = min(bisect_right(ends, x), last), None
+    for p, w in zip(stage.slope, stage.width, strict=True):
+        while w > 0.0:
+            while at < last and ends[at] <= x:
+                at += 1
+            below = x < start
+            room = (start if below else ends[at]) - x
+            gain = -_INF if below else p + slope[at] if room > 0.0 else _INF
+            if gain >= -equal and lo is None:
+                lo = d
+            if gain > equal:
+                return (d if lo is None else lo), d
+            if w < room:
+                d, x, w = d + w, x + w, 0.0
+            else:
+                d, w, x = d + room, w - room, start if below else ends[at]
+    if x < start - SAME_PLACE:
+        return None
+    return (d if lo is None else lo), d
+
+
+def preferred(interval: tuple[float, float], prefer: Preference, k: int) -> float:
+    """Return the D that the tie-break takes: export first where it says so, then least |D|."""
+    lo, hi = interval
+    if prefer.tie_break != "least_battery":
+        begin, end = prefer.begin[k], prefer.end[k]
+        exports = end - begin > SAME_PLACE
+        if prefer.tie_break == "defer_export" and exports:
+            if hi >= end - SAME_PLACE:
+                lo = max(lo, min(end, hi))
+            elif hi > begin + SAME_PLACE:
+                lo = hi
+        elif exports:
+            if lo <= begin + SAME_PLACE:
+                hi = min(hi, max(begin, lo))
+            elif lo < end - SAME_PLACE:
+                hi = lo
+    return min(max(lo, 0.0), hi)
+
+
+def slopes_at(x: float, function: ConvexFunction, ends: Sequence[float]) -> tuple[float, float]:
+    """Return the left and right derivative at x, infinite beyond the ends."""
+    low, high = x - SAME_PLACE, x + SAME_PLACE
+    left = -_INF if low < function.start else function.slope[min(bisect_left(ends, low), len(ends) - 1)]
+    right = _INF if high > function.end else function.slope[min(bisect_right(ends, high), len(ends) - 1)]
+    return left, right
+
+
+def stage_slopes_at(d: float, stage: Stage) -> tuple[float, float]:
+    """Return the left and right derivative of psi at d, infinite beyond the ends."""
+    low, high = d - SAME_PLACE, d + SAME_PLACE
+    end, left, right = stage.d_min, -_INF, _INF
+    for p, w in zip(stage.slope, stage.width, strict=True):
+        if low > end:
+            left = p
+        end += w
+        if high < end:
+            right = p
+            break
+    return left, right
