@@ -14,10 +14,12 @@ from hems.errors import (
     HomeError,
     SequenceError,
     SeriesError,
+    SeriesFileError,
     SetpointError,
     TariffError,
     UncertifiedError,
 )
+from hems.files import FileRules, PowerFile, PriceFile, read_powers, read_prices
 from hems.fleet import HemsFleet
 from hems.forecast import Forecaster, ForecastNoise
 from hems.household import Battery, Home
@@ -33,6 +35,7 @@ __all__ = [
     "Battery",
     "ConfigError",
     "DispatchBatch",
+    "FileRules",
     "ForecastNoise",
     "Forecaster",
     "HemsConfig",
@@ -42,10 +45,13 @@ __all__ = [
     "HomeError",
     "PlanBatch",
     "PlanStatus",
+    "PowerFile",
+    "PriceFile",
     "RealisedBatch",
     "Roof",
     "SequenceError",
     "SeriesError",
+    "SeriesFileError",
     "SetpointError",
     "Site",
     "Stream",
@@ -61,6 +67,8 @@ __all__ = [
     "ny_like_rtp",
     "ny_like_tou",
     "pv_shape",
+    "read_powers",
+    "read_prices",
     "roof_pv",
     "supply_prices",
 ]

@@ -5,6 +5,7 @@ HemsError
 ├── ConfigError        a setting with an unknown or impossible value     (also ValueError)
 ├── TariffError        prices outside the assumption of the paper        (also ValueError)
 ├── SeriesError        a load, PV or time series that cannot be used     (also ValueError)
+│   └── SeriesFileError  the same, in a file: names it, the column and the first bad time
 ├── SetpointError      an AES outside [0, OES]                           (also ValueError)
 ├── SequenceError      plan / respond / realise called out of order      (also RuntimeError)
 └── UncertifiedError   `raise_for_status()` on a plan without certificate (also RuntimeError)
@@ -29,6 +30,19 @@ class TariffError(HemsError, ValueError):
 
 class SeriesError(HemsError, ValueError):
     """A time series has the wrong length, a NaN, a negative power or naive timestamps."""
+
+
+class SeriesFileError(SeriesError):
+    """A file of series cannot be used.
+
+    path    the file
+    column  where, or "" when all of the file is meant
+    time    first time it concerns, or "" when none is
+    """
+
+    def __init__(self, path: object, problem: str, *, column: str = "", time: object = "") -> None:
+        self.path, self.column, self.time = str(path), column, str(time)
+        super().__init__(f"{path}: {problem}")
 
 
 class SetpointError(HemsError, ValueError):
