@@ -22,7 +22,7 @@ from hems.errors import (
 from hems.files import FileRules, PowerFile, PriceFile, read_powers, read_prices
 from hems.fleet import HemsFleet
 from hems.forecast import Forecaster, ForecastNoise
-from hems.household import Battery, Home
+from hems.household import Battery, Home, Inverter
 from hems.loads import home_loads
 from hems.prices import export_prices, flat_prices, ny_like_rtp, supply_prices
 from hems.profiles import load_shape, pv_shape
@@ -43,6 +43,7 @@ __all__ = [
     "HemsFleet",
     "Home",
     "HomeError",
+    "Inverter",
     "PlanBatch",
     "PlanStatus",
     "PowerFile",

@@ -2,7 +2,9 @@
 
 Powers are kW, means over the tick, never negative: the name says the direction. All satisfy
 
-    p_import + p_pv - p_spill + p_discharge = p_export + p_load + p_charge
+    p_import + p_pv - p_spill + p_discharge = p_export + p_load + p_charge + p_devices
+
+p_devices alone has a sign: what the devices of the home draw, less what they give.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class PlanStatus(StrEnum):
     UNCERTIFIED = "uncertified"  # no proof that nothing is cheaper: see `gap`, and `path` for what it is
     RECOVERING = "recovering"  # optimal; the SOC started outside its band and is coming back
     IMPORT_LIMIT = "import_limit"  # optimal; the load will exceed the import limit
-    TARGET_MISSED = "target_missed"  # optimal; the SOC target cannot be reached: see `shortfall_kwh`
+    TARGET_MISSED = "target_missed"  # optimal; a target cannot be reached: see `shortfall_kwh`, `explain`
     OPTIMAL = "optimal"
 
 
@@ -42,7 +44,7 @@ class _Batch:
 
 
 def _powers(plans: Solutions) -> dict[str, Floats]:
-    names = ("p_export_kw", "p_import_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw")
+    names = ("p_export_kw", "p_import_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw", "p_devices_kw")
     return {name: getattr(plans, name)[:, 0].copy() for name in names}
 
 
@@ -68,6 +70,7 @@ class PlanBatch(_Batch):
     p_charge_kw: Floats
     p_discharge_kw: Floats
     p_spill_kw: Floats
+    p_devices_kw: Floats
     oes_lo_kw: Floats
     oes_hi_kw: Floats
     objective: Floats
@@ -110,7 +113,7 @@ class DispatchBatch(_Batch):
     p_export_kw          min(OES, AES), exactly
     curtailed            bool, AES below OES: these homes have planned again
     p_charge_more_kw, p_discharge_less_kw, p_spill_curtail_kw
-                         where the curtailed power goes; their sum is OES - AES
+                         where the curtailed power goes; their sum, with what devices draw more, is OES - AES
     regret_usd           $, what the curtailment costs over the horizon, >= 0
     objective, lower_bound, gap, path, certified   of the plan in force, as in `PlanBatch`
     """
@@ -120,6 +123,7 @@ class DispatchBatch(_Batch):
     p_charge_kw: Floats
     p_discharge_kw: Floats
     p_spill_kw: Floats
+    p_devices_kw: Floats
     curtailed: NDArray[np.bool_]
     p_charge_more_kw: Floats
     p_discharge_less_kw: Floats
@@ -161,10 +165,10 @@ class DispatchBatch(_Batch):
 class RealisedBatch(_Batch):
     """What happened with the load and PV as they came; all arrays (n,).
 
-    p_spill_plan_kw      spilled because the plan wanted it (prices, static export limit)
+    p_spill_plan_kw      spilled because the plan wanted it (prices, limits of export and inverter)
     p_spill_curtail_kw   spilled because of the curtailment
     p_spill_tracking_kw  spilled because the surplus came out larger than forecast
-    soc_start_kwh, soc_end_kwh   end = start + (eta_charge p_charge - p_discharge / eta_discharge) dt
+    soc_start_kwh, soc_end_kwh   end = keep start + (eta_charge p_charge - p_discharge / eta_discharge) dt
     cost_usd             $, import paid less export earned, without wear
     """
 
@@ -177,6 +181,7 @@ class RealisedBatch(_Batch):
     p_spill_tracking_kw: Floats
     soc_start_kwh: Floats
     soc_end_kwh: Floats
+    p_devices_kw: Floats
     cost_usd: Floats
 
     @property

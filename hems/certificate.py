@@ -22,6 +22,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hems.devices.device import Numbers
 from hems.model import Problems
 
 Floats = NDArray[np.float64]
@@ -31,7 +32,9 @@ GAP_TOLERANCE = 1e-6
 """Largest gap of a certified plan; HiGHS's own MILP runs have been seen to stop 1e-7 short."""
 _BOUND_TOLERANCE = 1e-9  # kWh by which the SOC may pass its bounds before it is repaired
 _FEASIBILITY_TOLERANCE = 1e-7  # kW or kWh by which a certified plan may pass any bound
+_RESIDUAL_TOLERANCE = 1e-9  # kWh or K by which a device may miss an equation of its own
 _PATH_DTYPE = "<U11"
+_SHOWN = 1e-6  # kWh, K or runs; what a device misses less than this is rounding
 _DECIMALS = 9  # of the battery power and spill of tick 0, kW: takes the solver's rounding out of the OES
 
 
@@ -104,6 +107,9 @@ class Solutions:
     feasible          (n,) the plan is a solver's and keeps every bound
     oes_lo_kw, oes_hi_kw   (n,) equally cheap exports of tick 0, NaN when not computed
     path              (n,) str, which method
+    devices           (n,) objects: the variables (n_cols,) of the home's devices, one after the other
+    p_devices_kw      (n, T) what they draw, less what they give
+    device_missed     (n,) bool, a wish of a device is not met
     """
 
     p_import_kw: Floats
@@ -120,6 +126,9 @@ class Solutions:
     oes_lo_kw: Floats
     oes_hi_kw: Floats
     path: NDArray[np.str_]
+    devices: NDArray[np.object_]
+    p_devices_kw: Floats
+    device_missed: NDArray[np.bool_]
 
     @classmethod
     def gather(cls, parts: Sequence[tuple[NDArray[np.intp], Self]]) -> Self:
@@ -170,6 +179,90 @@ def complete(problems: Problems, raw: RawPlans) -> Solutions:
 
     A home for which the backend found nothing gets the idle plan: battery off, PV exported up to the limit.
     """
+    if problems.structure.placed:
+        solutions = _complete_with_devices(problems, raw)
+    else:
+        solutions = _complete_plain(problems, raw)
+    return _ruled(problems, solutions)
+
+
+def _complete_with_devices(problems: Problems, raw: RawPlans) -> Solutions:
+    """Settle the devices first; what they draw is then load to the rest of the home."""
+    structure = problems.structure
+    plain = structure.without_devices
+    rhs = problems.rhs[:, : plain.n_rows].copy()
+    y = np.nan_to_num(raw.x[:, plain.n_cols :])
+    kept = np.ones(len(problems), dtype=bool)
+    for placed in structure.placed:
+        own = slice(placed.cols.start - plain.n_cols, placed.cols.stop - plain.n_cols)
+        equations, nothing = placed.block.equations(), np.zeros(structure.n_ticks)
+        for i in range(len(problems)):
+            lo, hi = problems.col_lo[i, placed.cols], problems.col_hi[i, placed.cols]
+            numbers = Numbers(lo, hi, problems.rhs[i, placed.rows], nothing)
+            y[i, own] = settled = placed.block.settle(y[i, own], numbers)
+            passed = np.maximum(lo - settled, settled - hi).max()
+            residual = np.abs(equations @ settled - numbers.rhs).max()
+            kept[i] &= bool(passed <= _FEASIBILITY_TOLERANCE and residual <= _RESIDUAL_TOLERANCE)
+    draw = -(structure.matrix[structure.row.balance, plain.n_cols :] @ y.T).T
+    rhs[:, structure.row.balance] += draw
+    plain_problems = replace(
+        problems,
+        structure=plain,
+        cost=problems.cost[: plain.n_cols],
+        col_lo=problems.col_lo[:, : plain.n_cols],
+        col_hi=problems.col_hi[:, : plain.n_cols],
+        rhs=rhs,
+        devices=(),
+    )
+    solutions = _complete_plain(plain_problems, replace(raw, x=raw.x[:, : plain.n_cols]))
+    for i in range(len(problems)):
+        solutions.devices[i] = y[i]
+    return replace(
+        solutions,
+        objective=solutions.objective + y @ problems.cost[plain.n_cols :],
+        feasible=solutions.feasible & kept,
+        p_devices_kw=draw,
+        device_missed=_missed(problems, y),
+    )
+
+
+def _missed(problems: Problems, y: Floats) -> NDArray[np.bool_]:
+    structure = problems.structure
+    first = structure.placed[0].cols.start
+    missed = np.zeros(len(y), dtype=bool)
+    for placed in structure.placed:
+        for part in placed.block.missed():
+            at = placed.at(part)
+            missed |= (y[:, at.start - first : at.stop - first] > _SHOWN).any(axis=1)
+    return missed
+
+
+def _ruled(problems: Problems, solutions: Solutions) -> Solutions:
+    """Return the plans; those that break a rule of their home are no plans for it."""
+    extras = problems.structure.extras
+    kept = np.ones(len(problems), dtype=bool)
+    for allowed, own, grid, which in (
+        (extras.grid_charging, solutions.p_charge_kw, solutions.p_import_kw, 0),
+        (extras.battery_export, solutions.p_discharge_kw, solutions.p_export_kw, 1),
+    ):
+        if not allowed:
+            power = own + _battery_kw(problems, solutions, which)
+            kept &= (np.minimum(power, grid) <= _FEASIBILITY_TOLERANCE).all(axis=1)
+    return replace(solutions, feasible=solutions.feasible & kept)
+
+
+def _battery_kw(problems: Problems, solutions: Solutions, which: int) -> Floats:
+    """Return what devices charge (0) or discharge (1) as batteries that the rules hold for, (n, T) kW."""
+    power = np.zeros_like(solutions.p_charge_kw)
+    for placed in problems.structure.placed:
+        part = placed.block.battery_powers()[which]
+        if part is not None:
+            at, first = placed.at(part), problems.structure.placed[0].cols.start
+            power += np.array([y[at.start - first : at.stop - first] for y in solutions.devices])
+    return power
+
+
+def _complete_plain(problems: Problems, raw: RawPlans) -> Solutions:
     found = ~np.isnan(raw.x[:, 0])
     x = np.where(found[:, None], raw.x, 0.0)
     battery, spill = _decisions(problems, x)
@@ -197,7 +290,14 @@ def _stored_kw(problems: Problems, battery: Floats) -> Floats:
 def _soc(problems: Problems, battery: Floats) -> Floats:
     """Return e_1 .. e_T by (1c), (n, T) kWh."""
     stored = problems.structure.dt_h * _stored_kw(problems, battery)
-    return problems.soc_kwh[:, None] + np.cumsum(stored, axis=1)
+    keep = problems.structure.keep
+    if keep == 1.0:
+        return problems.soc_kwh[:, None] + np.cumsum(stored, axis=1)
+    soc = np.empty_like(stored)
+    before = problems.soc_kwh
+    for k in range(problems.structure.n_ticks):
+        soc[:, k] = before = keep * before + stored[:, k]
+    return soc
 
 
 def _respect_soc(problems: Problems, battery: Floats, spill: Floats) -> None:
@@ -212,7 +312,7 @@ def _respect_soc(problems: Problems, battery: Floats, spill: Floats) -> None:
     soc = part.soc_kwh.copy()
     for k in range(structure.n_ticks):
         b = battery[rows, k]
-        soc += structure.dt_h * _stored_kw(part, b)
+        soc = structure.keep * soc + structure.dt_h * _stored_kw(part, b)
         excess_kw = np.maximum(soc - soc_hi[rows, k], 0.0) / (structure.dt_h * structure.eta_charge)
         cut = np.minimum(excess_kw, np.maximum(b, 0.0))
         imported = np.maximum(net_load[:, k] + spill[rows, k] + b, 0.0)
@@ -248,7 +348,8 @@ def _solutions(
     col = structure.col
     p_import = problems.rhs[:, structure.row.balance] + spill + battery
     soc = _soc(problems, battery)
-    missing = problems.rhs[:, structure.row.terminal] - soc[:, -1:]
+    target = structure.target_tick
+    missing = problems.rhs[:, structure.row.terminal] - soc[:, target : target + 1]
     x = np.zeros_like(raw.x)
     x[:, col.p_over_import_kw] = np.maximum(p_import - problems.col_hi[:, col.p_import_kw], 0.0)
     x[:, col.p_import_kw] = np.maximum(p_import, 0.0) - x[:, col.p_over_import_kw]
@@ -277,4 +378,7 @@ def _solutions(
         oes_lo_kw=raw.oes_lo_kw,
         oes_hi_kw=raw.oes_hi_kw,
         path=np.where(found, raw.path, "idle").astype(_PATH_DTYPE),
+        devices=np.full(len(found), None, dtype=object),
+        p_devices_kw=np.zeros_like(p_import),
+        device_missed=np.zeros(len(found), dtype=bool),
     )

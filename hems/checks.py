@@ -29,21 +29,51 @@ def check_times(times: pd.DatetimeIndex) -> None:
         raise SeriesError(
             f"times are naive{start}: give them a time zone, for example tz='America/New_York'."
         )
+    if times.hasnans:
+        raise SeriesError(f"times hold something that is no time, at position {int(times.isna().argmax())}.")
     if not times.is_monotonic_increasing or times.has_duplicates:
-        raise SeriesError("times must increase strictly.")
+        k = int(np.argmax(np.diff(times.asi8) <= 0))
+        raise SeriesError(f"times must increase strictly; after {times[k]} comes {times[k + 1]}.")
+
+
+def check_step(times: pd.DatetimeIndex, step: pd.Timedelta) -> None:
+    """Raise `SeriesError`, with the first bad one, unless checked `times` are `step` apart.
+
+    Elapsed time counts: the hour that a clock change repeats is an hour, the one that it leaves out is none.
+    """
+    gaps = times[1:] - times[:-1]
+    wrong = gaps != step
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        what = "a gap, or another step" if gaps[k] > step else "another step"
+        raise SeriesError(
+            f"times must be {step} apart: {times[k]} is followed by {times[k + 1]}, {gaps[k]} later ({what})."
+        )
 
 
 def check_series(
-    column: str, values: ArrayLike, *, names: Sequence[str], shape: tuple[int, ...]
+    column: str,
+    values: ArrayLike | pd.DataFrame,
+    *,
+    names: Sequence[str],
+    shape: tuple[int, ...],
+    times: pd.DatetimeIndex | None = None,
 ) -> NDArray[np.float64]:
     """Return `values` as a read-only copy of `shape`, all finite and not negative.
 
     column  name of the series, for the message
+    values  an array of that shape; or, for (n, T), a DataFrame with a column for each home and a row per tick
     names   names of the homes, one per row
     shape   (n,) or (n, T)
-    Raises  SeriesError naming the column, the home and the tick
+    times   (T,) starts of the ticks where they are known: the index of a DataFrame must be these
+    Raises  SeriesError naming the column, the home, the tick and its time
     """
-    array = np.array(values, dtype=float)
+    if isinstance(values, pd.DataFrame) and len(shape) == 2:
+        values = _from_frame(column, values, names=names, times=times)
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError) as exc:
+        raise SeriesError(f"{column} is no array of numbers of shape {shape}: {exc}.") from exc
     if array.shape != shape:
         wanted = f"{shape[0]} homes" + (f" x {shape[1]} ticks" if len(shape) == 2 else "")
         raise SeriesError(f"{column} has shape {array.shape}; needed is {shape}: {wanted}.")
@@ -51,8 +81,34 @@ def check_series(
     if wrong.any():
         first = tuple(np.argwhere(wrong)[0])
         where = f"home {names[first[0]]!r}" + (f", tick {first[1]}" if len(shape) == 2 else "")
+        if len(shape) == 2 and times is not None and len(times) == shape[1]:
+            where += f" ({times[int(first[1])]})"
         raise SeriesError(
             f"{column} of {where} is {array[first]}; it must be finite and not negative "
             f"({int(wrong.sum())} such value(s) in all)."
         )
     return read_only(array)
+
+
+def _from_frame(
+    column: str, frame: pd.DataFrame, *, names: Sequence[str], times: pd.DatetimeIndex | None
+) -> NDArray[np.float64]:
+    """Return a DataFrame with one column per home as an array with one row per home."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise SeriesError(f"{column} has no column for {len(missing)} home(s): {', '.join(missing[:5])}.")
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SeriesError(f"{column} has column {twice!r} twice.")
+    index = frame.index
+    if not isinstance(index, pd.DatetimeIndex):
+        raise SeriesError(f"{column}: its index must be a DatetimeIndex, not {type(index).__name__}.")
+    try:
+        check_times(index)
+    except SeriesError as exc:
+        raise SeriesError(f"{column}: {exc}") from exc
+    if times is not None and not index.equals(times.tz_convert(index.tz)):
+        other = index.difference(times).union(times.difference(index))
+        first = f", the first difference is at {other[0].tz_convert(times.tz)}" if len(other) else ""
+        raise SeriesError(f"{column} is not at the {len(times)} ticks of the tariff{first}.")
+    return np.asarray(frame[list(names)].to_numpy().T)

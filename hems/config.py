@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, Self, get_args
@@ -12,6 +13,7 @@ from hems.errors import ConfigError
 
 Terminal = Literal["soft", "equality"]
 TieBreak = Literal["least_battery", "defer_export", "export_early"]
+End = Literal["error", "shrink"]
 BackendName = Literal["auto", "dp", "dp_compiled", "lp", "milp", "pyomo"]
 
 
@@ -46,6 +48,13 @@ class HemsConfig:
     milp_max_nodes          branch-and-bound nodes per MILP; a home that needs more is reported uncertified
                             with its gap, or keeps the best tie-break found
     cap_when_uncurtailed    AES = OES is a set-point too: realised export stays below it
+    end                     of the data: "error": a plan needs `horizon` ticks; "shrink": it takes as many as
+                            there are, down to one
+    target_time             local clock time "HH:MM" at which e* is wanted, so that the target does not
+                            recede with the horizon; None: at its end. While the time lies behind it, the
+                            end asks for what still makes it possible. Needs a tariff with `times`
+    salvage_value_per_kwh   v, energy left at the end earns v a kWh, and there is no e*; None: e*
+    expect_repeat           ticks after a curtailment in which a home expects to be capped at the same AES
     """
 
     step_minutes: float = 5.0
@@ -60,12 +69,20 @@ class HemsConfig:
     compute_band: bool = False
     milp_max_nodes: int = 10_000
     cap_when_uncurtailed: bool = True
+    end: End = "error"
+    target_time: str | None = None
+    salvage_value_per_kwh: float | None = None
+    expect_repeat: int = 0
 
     def __post_init__(self) -> None:
         check_choice("terminal", self.terminal, get_args(Terminal))
         check_choice("tie_break", self.tie_break, get_args(TieBreak))
         check_choice("backend", self.backend, get_args(BackendName))
-        rho = self.shortfall_price_per_kwh
+        check_choice("end", self.end, get_args(End))
+        rho, salvage = self.shortfall_price_per_kwh, self.salvage_value_per_kwh
+        for field in ("horizon", "milp_max_nodes", "expect_repeat"):
+            if not float(getattr(self, field)).is_integer():
+                raise ConfigError(f"{field}={getattr(self, field)!r} must be a whole number.")
         bounds = {
             "step_minutes": (self.step_minutes, 0.0 < self.step_minutes < math.inf, "positive and finite"),
             "horizon": (self.horizon, self.horizon >= 1, "at least 1"),
@@ -77,10 +94,34 @@ class HemsConfig:
                 "finite and not negative",
             ),
             "shortfall_price_per_kwh": (rho, rho is None or 0.0 < rho < math.inf, "positive and finite"),
+            "expect_repeat": (
+                self.expect_repeat,
+                0 <= self.expect_repeat < self.horizon,
+                "at least 0 and within the horizon",
+            ),
+            "salvage_value_per_kwh": (
+                salvage,
+                salvage is None or 0.0 <= salvage < math.inf,
+                "finite and not negative",
+            ),
         }
         for field, (value, healthy, wanted) in bounds.items():
             if not healthy:
                 raise ConfigError(f"{field}={value!r} must be {wanted}.")
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.target_time is not None:
+            clock = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", self.target_time)
+            if clock is None:
+                raise ConfigError(f"target_time={self.target_time!r} must be a clock time, HH:MM.")
+        if self.salvage_value_per_kwh is None:
+            return
+        if self.target_time is not None or self.terminal == "equality":
+            raise ConfigError(
+                f"salvage_value_per_kwh={self.salvage_value_per_kwh!r} needs terminal='soft' and no "
+                "target_time: energy at the end has either a value or a target."
+            )
 
     @property
     def dt_h(self) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hems import dp
 from hems.certificate import Duals, RawPlans, Solutions, complete, dual_bound
 from hems.config import HemsConfig, TieBreak
-from hems.model import Problems, Structure, build_structure
+from hems.model import Problems, Structure
 from hems.stages import (
     EQUAL_SLOPE_PER_KW,
     EXPORT_FIRST,
@@ -30,17 +30,6 @@ from hems.stages import (
 )
 
 Floats = NDArray[np.float64]
-
-
-def one_battery(structure: Structure) -> bool:
-    """Tell whether `structure` is (1b)-(1d) of one battery and nothing else."""
-    plain = build_structure(
-        structure.n_ticks,
-        structure.dt_h,
-        eta_charge=structure.eta_charge,
-        eta_discharge=structure.eta_discharge,
-    )
-    return structure is plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +58,7 @@ class DpBackend:
         """Return the canonical plan of each home, with a lower bound from LP duality."""
         compiled = compiled_is_there() if self._compiled is None else self._compiled
         raw = RawPlans.empty(problems, path="dp_compiled" if compiled else "dp")
-        if one_battery(problems.structure):
+        if problems.structure.one_battery:
             tie_break = self._config.tie_break
             g = grid(problems)
             if compiled:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 from hems.backends import Backend, make_backend
 from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
 from hems.certificate import Solutions
-from hems.checks import check_series
+from hems.checks import check_series, check_step
 from hems.closed_form import ClosedFormBackend
 from hems.config import HemsConfig
+from hems.devices.equipment import Equipment, Powers, table
 from hems.errors import ConfigError, HomeError, SequenceError, SeriesError, SetpointError, TariffError
 from hems.household import Home, HomeArrays
-from hems.model import Problems, Structure, Window, build_problems, build_structure
+from hems.model import Extras, Problems, Window, build_problems, build_structure
 from hems.realise import SetPoints, live_through
+from hems.target import target_of
 from hems.tariff import Tariff
 
 Floats = NDArray[np.float64]
@@ -43,7 +45,9 @@ class _Group:
     """Homes that share a structure: the rows they have in the fleet, and who plans for them."""
 
     rows: Rows
-    structure: Structure
+    eta_charge: float
+    eta_discharge: float
+    extras: Extras
     backend: Backend
 
 
@@ -68,6 +72,7 @@ class HemsFleet:
         if start.shape not in ((), (len(homes),)):
             raise SeriesError(f"soc_start has shape {start.shape}; needed is one value, or one per home.")
         self.soc_kwh = start * self._arrays.capacity_kwh
+        self._equipment = Equipment(self.homes, self.config.dt_h)
         self._groups = self._make_groups()
         self._window: Window | None = None
         self._problems: list[Problems] = []
@@ -76,18 +81,23 @@ class HemsFleet:
         self._dispatch: DispatchBatch | None = None
 
     def _make_groups(self) -> list[_Group]:
+        """Sort the homes by what makes a structure: efficiencies, and `Extras` of a horizon of one tick."""
         homes, config = self._arrays, self.config
-        planner = make_backend(config)
-        kinds = np.stack([homes.has_battery, homes.eta_charge, homes.eta_discharge], axis=1)
-        groups = []
-        for kind in np.unique(kinds, axis=0):
-            has_battery, eta_charge, eta_discharge = kind.tolist()
-            structure = build_structure(
-                config.horizon, config.dt_h, eta_charge=eta_charge, eta_discharge=eta_discharge
+        planner, closed_form = make_backend(config), ClosedFormBackend(config)
+        kinds: dict[tuple[bool, float, float, Extras], list[int]] = {}
+        for i in range(len(self.homes)):
+            extras = Extras(
+                self_discharge_per_h=float(homes.self_discharge_per_h[i]),
+                battery_export=bool(homes.battery_export[i]) or not homes.stores[i],
+                grid_charging=bool(homes.grid_charging[i]) or not homes.stores[i],
+                devices=self._equipment.blocks(i, 1),
             )
-            rows = np.flatnonzero((kinds == kind).all(axis=1))
-            groups.append(_Group(rows, structure, planner if has_battery else ClosedFormBackend(config)))
-        return groups
+            etas = float(homes.eta_charge[i]), float(homes.eta_discharge[i])
+            kinds.setdefault((bool(homes.stores[i]), *etas, extras), []).append(i)
+        return [
+            _Group(np.array(rows), eta_c, eta_d, extras, planner if stores else closed_form)
+            for (stores, eta_c, eta_d, extras), rows in kinds.items()
+        ]
 
     @property
     def soc_kwh(self) -> Floats:
@@ -110,39 +120,91 @@ class HemsFleet:
 
     # Plan ---------------------------------------------------------------------------------------
 
-    def plan(self, load_kw: ArrayLike, pv_kw: ArrayLike, tariff: Tariff) -> PlanBatch:
+    def plan(
+        self,
+        load_kw: ArrayLike | pd.DataFrame,
+        pv_kw: ArrayLike | pd.DataFrame,
+        tariff: Tariff,
+        *,
+        export_cap_kw: ArrayLike | None = None,
+    ) -> PlanBatch:
         """Solve (1) for every home from its present SOC; return the current tick of the plans.
 
-        load_kw, pv_kw  (n, T) kW, forecasts of load and of *available* PV; tick 0 is the current one
-        tariff          T ticks
-        Raises          SeriesError, TariffError naming home, column and tick
+        load_kw, pv_kw  (n, T) kW, forecasts of load and of *available* PV; tick 0 is the current one. Or
+                        DataFrames with a column per home, on the times of the tariff
+        tariff          T ticks: the horizon, or fewer with `end="shrink"`
+        export_cap_kw   (n, T) kW X_k beside the static limits, such as an operating envelope; inf: none
+        Raises          SeriesError, TariffError naming home, column, tick and time
         """
-        shape = (len(self.homes), self.config.horizon)
-        load = check_series("load_kw", load_kw, names=self.names, shape=shape)
-        pv = check_series("pv_kw", pv_kw, names=self.names, shape=shape)
         self._check_tariff(tariff)
-        self._window = window = Window(load, pv, tariff)
-        self._dispatch = None
-        self._problems = []
-        parts = []
-        for group in self._groups:
-            problems = build_problems(
-                group.structure,
-                self._arrays.take(group.rows),
-                window=window.take(group.rows),
-                soc_kwh=self._soc_kwh[group.rows],
-                config=self.config,
-            )
-            self._problems.append(problems)
-            parts.append((group.rows, group.backend.solve(problems)))
+        shape, times = (len(self.homes), tariff.n_ticks), tariff.times
+        load = check_series("load_kw", load_kw, names=self.names, shape=shape, times=times)
+        pv = check_series("pv_kw", pv_kw, names=self.names, shape=shape, times=times)
+        self._check_pv(pv)
+        cap = self._check_cap(export_cap_kw, shape, times)
+        target, beyond = target_of(self.config, tariff)
+        pv = np.minimum(pv, self._arrays.pv_limit_kw[:, None])
+        window = Window(load, pv, tariff, export_cap_kw=cap, ticks_to_target=beyond)
+        problems = [self._problems_of(group, window, target) for group in self._groups]
+        parts = [
+            (group.rows, group.backend.solve(part))
+            for group, part in zip(self._groups, problems, strict=True)
+        ]
+        self._window, self._problems, self._dispatch = window, problems, None
         self._planned = self._in_force = Solutions.gather(parts)
         return PlanBatch.of(self.names, self._planned, status=self._status(self._planned))
 
+    def _problems_of(self, group: _Group, window: Window, target_tick: int | None) -> Problems:
+        n_ticks, extras = window.tariff.n_ticks, group.extras
+        if extras.devices or target_tick is not None:
+            blocks = self._equipment.blocks(int(group.rows[0]), n_ticks)
+            extras = replace(extras, target_tick=target_tick, devices=blocks)
+        structure = build_structure(
+            n_ticks,
+            self.config.dt_h,
+            eta_charge=group.eta_charge,
+            eta_discharge=group.eta_discharge,
+            extras=extras,
+        )
+        return build_problems(
+            structure,
+            self._arrays.take(group.rows),
+            window=window.take(group.rows),
+            soc_kwh=self._soc_kwh[group.rows],
+            config=self.config,
+            devices=self._equipment.seen(group.rows),
+        )
+
+    def _check_pv(self, pv_kw: Floats) -> None:
+        wrong = ~self._arrays.has_pv & (pv_kw > 0.0).reshape(len(self.names), -1).any(axis=1)
+        if wrong.any():
+            name = self.names[int(np.argmax(wrong))]
+            raise SeriesError(f"pv_kw of home {name!r} is not zero, but the home has has_pv=False.")
+
+    def _check_cap(
+        self, cap_kw: ArrayLike | None, shape: tuple[int, int], times: pd.DatetimeIndex | None
+    ) -> Floats | None:
+        if cap_kw is None:
+            return None
+        cap = np.array(cap_kw, dtype=float)
+        endless = np.isposinf(cap)
+        check_series("export_cap_kw", np.where(endless, 0.0, cap), names=self.names, shape=shape, times=times)
+        if not self.config.pv_spill and not endless.all():
+            raise ConfigError(
+                "pv_spill=False, but an export_cap_kw is given: allow PV spill, or lift the cap."
+            )
+        return cap
+
     def _check_tariff(self, tariff: Tariff) -> None:
-        if tariff.n_ticks != self.config.horizon:
-            raise TariffError(f"the tariff has {tariff.n_ticks} ticks; the horizon is {self.config.horizon}.")
+        horizon = self.config.horizon
+        short = 1 <= tariff.n_ticks <= horizon and self.config.end == "shrink"
+        if tariff.n_ticks != horizon and not short:
+            fewer = " (or take end='shrink')" if tariff.n_ticks < horizon else ""
+            raise TariffError(f"the tariff has {tariff.n_ticks} ticks; the horizon is {horizon}{fewer}.")
+        if tariff.times is not None:
+            check_step(tariff.times, pd.Timedelta(minutes=self.config.step_minutes))
         homes = self._arrays
-        endless = homes.has_battery & ~np.isfinite(homes.import_limit_kw + homes.export_limit_kw)
+        endless = homes.stores & ~np.isfinite(homes.import_limit_kw + homes.export_limit_kw)
         if tariff.arbitrage.any() and endless.any():
             first, tick = self.names[int(np.argmax(endless))], int(np.argmax(tariff.arbitrage))
             raise TariffError(
@@ -158,7 +220,7 @@ class HemsFleet:
             PlanStatus.UNCERTIFIED: ~plans.certified,
             PlanStatus.RECOVERING: outside,
             PlanStatus.IMPORT_LIMIT: overloaded,
-            PlanStatus.TARGET_MISSED: plans.shortfall_kwh > _SHOWN,
+            PlanStatus.TARGET_MISSED: (plans.shortfall_kwh > _SHOWN) | plans.device_missed,
         }
         return np.select(list(cases.values()), list(cases), PlanStatus.OPTIMAL)
 
@@ -172,7 +234,8 @@ class HemsFleet:
         """
         if self._planned is None or self._window is None:
             raise SequenceError("respond() needs the plan of this tick: call plan() first.")
-        planned, pv_kw = self._planned, self._window.pv_kw[:, 0]
+        planned, pv_kw = self._planned, self._window.pv_kw
+        repeat = min(self.config.expect_repeat, pv_kw.shape[1] - 1)
         oes = planned.p_export_kw[:, 0]
         aes = self._check_aes(aes_kw, oes)
         curtailed = oes - aes > AES_TOLERANCE_KW
@@ -181,9 +244,10 @@ class HemsFleet:
             local = np.flatnonzero(curtailed[group.rows])
             if local.size:
                 rows = group.rows[local]
-                cut = problems.take(local).export_fixed(aes[rows], pv_kw=pv_kw[rows])
+                seen_kw = pv_kw[rows] if repeat else pv_kw[rows, 0]
+                cut = problems.take(local).export_fixed(aes[rows], pv_kw=seen_kw, repeat=repeat)
                 in_force.put(rows, group.backend.solve(cut))
-        _hold_export(in_force, aes, pv_kw=pv_kw)
+        _hold_export(in_force, aes, pv_kw=pv_kw[:, 0])
         self._in_force = in_force
         self._dispatch = DispatchBatch.of(self.names, in_force, planned=planned, curtailed=curtailed)
         return self._dispatch
@@ -209,24 +273,22 @@ class HemsFleet:
         load_kw, pv_kw  (n,) kW, true means over the tick
         Raises          SeriesError naming home and column; SequenceError before `respond`
         """
-        if self._dispatch is None or self._window is None:
+        if self._dispatch is None or self._window is None or self._in_force is None:
             raise SequenceError(
                 "realise() needs the set-points of this tick: call plan() and respond() first."
             )
         names, shape = self.names, (len(self.homes),)
         load = check_series("load_kw", load_kw, names=names, shape=shape)
         pv = check_series("pv_kw", pv_kw, names=names, shape=shape)
-        dispatch, tariff, dt_h = self._dispatch, self._window.tariff, self.config.dt_h
-        bound = dispatch.curtailed | self.config.cap_when_uncurtailed
-        hold = SetPoints(
-            battery_kw=dispatch.p_charge_kw - dispatch.p_discharge_kw,
-            spill_kw=dispatch.p_spill_kw,
-            spill_curtail_kw=np.maximum(dispatch.p_spill_curtail_kw, 0.0),
-            p_export_kw=dispatch.p_export_kw,
-            p_export_cap_kw=np.where(bound, dispatch.p_export_kw, self._arrays.export_limit_kw),
-        )
+        self._check_pv(pv)
+        tariff, dt_h, n_ticks = self._window.tariff, self.config.dt_h, self._window.tariff.n_ticks
+        usable = np.minimum(pv, self._arrays.pv_limit_kw)
+        devices = self._equipment.powers_kw(self._in_force.devices, n_ticks)
+        hold = self._set_points(devices)
         start = self._soc_kwh
-        flows = live_through(self._arrays, hold, load_kw=load, pv_kw=pv, soc_kwh=start, dt_h=dt_h)
+        flows = live_through(self._arrays, hold, load_kw=load, pv_kw=usable, soc_kwh=start, dt_h=dt_h)
+        lived = devices._replace(ruled_draw_kw=flows.ruled_draw_kw, give_kw=flows.give_kw)
+        self._equipment.live(self._in_force.devices, devices, n_ticks, lived=lived)
         self._soc_kwh = flows.soc_end_kwh
         self._planned = self._dispatch = None
         paid = tariff.import_price_per_kwh[0] * flows.p_import_kw
@@ -237,13 +299,46 @@ class HemsFleet:
             p_import_kw=flows.p_import_kw,
             p_charge_kw=np.maximum(flows.battery_kw, 0.0),
             p_discharge_kw=np.maximum(-flows.battery_kw, 0.0),
-            p_spill_plan_kw=flows.p_spill_plan_kw,
+            p_spill_plan_kw=flows.p_spill_plan_kw + (pv - usable),
             p_spill_curtail_kw=flows.p_spill_curtail_kw,
             p_spill_tracking_kw=flows.p_spill_tracking_kw,
             soc_start_kwh=start.copy(),
             soc_end_kwh=flows.soc_end_kwh.copy(),
+            p_devices_kw=devices.draw_kw - devices.ruled_draw_kw + flows.ruled_draw_kw - flows.give_kw,
             cost_usd=dt_h * (paid - earned),
         )
+
+    def _set_points(self, devices: Powers) -> SetPoints:
+        """Return what the homes hold on to in this tick; export stays below the AES, or the limits."""
+        assert self._dispatch is not None
+        assert self._window is not None
+        dispatch, limit = self._dispatch, self._arrays.export_limit_kw
+        if self._window.export_cap_kw is not None:
+            limit = np.minimum(limit, self._window.export_cap_kw[:, 0])
+        bound = dispatch.curtailed | self.config.cap_when_uncurtailed
+        return SetPoints(
+            battery_kw=dispatch.p_charge_kw - dispatch.p_discharge_kw,
+            spill_kw=dispatch.p_spill_kw,
+            spill_curtail_kw=np.maximum(dispatch.p_spill_curtail_kw, 0.0),
+            p_export_kw=dispatch.p_export_kw,
+            p_export_cap_kw=np.where(bound, dispatch.p_export_kw, limit),
+            draw_kw=devices.draw_kw,
+            ruled_draw_kw=devices.ruled_draw_kw,
+            give_kw=devices.give_kw,
+        )
+
+    @property
+    def tick(self) -> int:
+        """Ticks lived through; the timetables of devices count from 0 at the start."""
+        return self._equipment.tick
+
+    def device_states(self, home: int | str) -> dict[str, Hashable]:
+        """Return the states of the devices of a home by their names: energy, temperature, progress.
+
+        home     its number or its name
+        Raises   KeyError for an unknown home
+        """
+        return self._equipment.states(self._number(home))
 
     # Explain ------------------------------------------------------------------------------------
 
@@ -252,14 +347,13 @@ class HemsFleet:
 
         home     its number or its name
         Returns  powers kW, soc_kwh at the *end* of the tick, prices $/kWh; indexed by the tz-aware starts of
-                 the ticks if the tariff has `times`, else by tick number
+                 the ticks if the tariff has `times`, else by tick number. Columns of its devices follow, with
+                 their names before them: car_energy_kwh
         Raises   SequenceError before the first `plan`; KeyError for an unknown home
         """
         if self._in_force is None or self._window is None:
             raise SequenceError("explain() needs a plan: call plan() first.")
-        if isinstance(home, str) and home not in self.names:
-            raise KeyError(home)
-        i = self.names.index(home) if isinstance(home, str) else home
+        i = self._number(home)
         window, plan = self._window, self._in_force
         tariff = window.tariff
         index = pd.RangeIndex(tariff.n_ticks, name="tick") if tariff.times is None else tariff.times
@@ -275,9 +369,22 @@ class HemsFleet:
                 "soc_kwh": plan.soc_kwh[i],
                 "import_price_per_kwh": tariff.import_price_per_kwh,
                 "export_price_per_kwh": tariff.export_price_per_kwh,
+                **self._devices_explained(i, plan.devices[i]),
             },
             index=index,
         )
+
+    def _devices_explained(self, home: int, y: Floats | None) -> dict[str, Floats]:
+        for group, problems in zip(self._groups, self._problems, strict=True):
+            if y is not None and home in group.rows:
+                seen = problems.devices[int(np.searchsorted(group.rows, home))]
+                return table(seen, [placed.block for placed in problems.structure.placed], y)
+        return {}
+
+    def _number(self, home: int | str) -> int:
+        if isinstance(home, str) and home not in self.names:
+            raise KeyError(home)
+        return self.names.index(home) if isinstance(home, str) else home
 
 
 def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:

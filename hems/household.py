@@ -1,4 +1,4 @@
-"""What a prosumer has: a battery (or none) and a service connection."""
+"""What a prosumer has: PV, a battery, an inverter and further devices (or not), and a service connection."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hems.checks import read_only
+from hems.devices.device import Device
 from hems.errors import HomeError
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ class Battery:
     p_charge_kw, p_discharge_kw  largest AC power of one unit in each direction, kW
     eta_charge, eta_discharge    efficiency of each direction, in (0, 1]
     soc_min, soc_max             band of the state of charge, fractions of the usable energy
+    self_discharge_per_h         share of the stored energy lost in an hour, in [0, 1)
     n_units                      how many; a node that stands for many homes has many
     """
 
@@ -34,6 +36,7 @@ class Battery:
     eta_discharge: float
     soc_min: float = 0.0
     soc_max: float = 1.0
+    self_discharge_per_h: float = 0.0
     n_units: int = 1
 
     @classmethod
@@ -72,8 +75,44 @@ class Battery:
             found.append(
                 f"soc_min={self.soc_min!r}, soc_max={self.soc_max!r} must satisfy 0 <= min <= max <= 1"
             )
+        if not 0 <= self.self_discharge_per_h < 1:
+            found.append(f"self_discharge_per_h={self.self_discharge_per_h!r} must be in [0, 1)")
         if not (self.n_units >= 1 and float(self.n_units).is_integer()):
             found.append(f"n_units={self.n_units!r} must be a whole number, at least 1")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inverter:
+    """The inverter of the PV: reactive power comes first, and leaves room for so much real power.
+
+    PV_k <- min(PV_k, sqrt(S^2 - q^2)),  or  min(PV_k, S pf)  where the power factor is fixed
+
+    s_kva         rating S of all units together
+    q_kvar        reactive power that it must give or take, either sign
+    power_factor  fixed |P| / S, in (0, 1], instead of `q_kvar`
+    """
+
+    s_kva: float
+    q_kvar: float = 0.0
+    power_factor: float | None = None
+
+    @property
+    def p_limit_kw(self) -> float:
+        """Largest real power, kW."""
+        if self.power_factor is not None:
+            return self.s_kva * self.power_factor
+        return math.sqrt(self.s_kva**2 - self.q_kvar**2)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the numbers, one sentence per field, none when all is well."""
+        found = []
+        if not 0 < self.s_kva < math.inf:
+            found.append(f"s_kva={self.s_kva!r} must be positive and finite")
+        if not abs(self.q_kvar) <= self.s_kva:
+            found.append(f"q_kvar={self.q_kvar!r} must not be larger than s_kva={self.s_kva!r}")
+        if self.power_factor is not None and (not 0 < self.power_factor <= 1 or self.q_kvar):
+            found.append(f"power_factor={self.power_factor!r} must be in (0, 1], and stand without q_kvar")
         return found
 
 
@@ -85,6 +124,13 @@ class Home:
     battery          or None: a home with PV only
     import_limit_kw  G, service limit; soft, since the load is what it is
     export_limit_kw  X, static export limit; hard; 0 is legal
+    has_pv           False: its PV series must be zero; without battery and devices it is then no prosumer
+    inverter         of the PV, or None: no limit to what it can use
+    battery_export   False: d_k <= max(L_k - u_k, 0) with u the PV used and L the load and what devices draw;
+                     that is, no battery discharges while the home exports. Needs binaries
+    grid_charging    False: c_k <= max(u_k - L_k, 0); no battery charges while the home imports (an electric
+                     vehicle may). Needs binaries
+    devices          further storages and appliances, see `hems.devices`
 
     Raises HomeError naming the home and the field.
     """
@@ -93,9 +139,20 @@ class Home:
     battery: Battery | None = None
     import_limit_kw: float = math.inf
     export_limit_kw: float = math.inf
+    has_pv: bool = True
+    inverter: Inverter | None = None
+    battery_export: bool = True
+    grid_charging: bool = True
+    devices: tuple[Device, ...] = ()
 
     def __post_init__(self) -> None:
         found = [f"battery.{fault}" for fault in self.battery.faults()] if self.battery else []
+        found += [f"inverter.{fault}" for fault in self.inverter.faults()] if self.inverter else []
+        found += [f"device {d.name!r}: {fault}" for d in self.devices for fault in d.faults()]
+        names = [d.name for d in self.devices]
+        found += [f"device {n!r} is there twice" for n in dict.fromkeys(names) if names.count(n) > 1]
+        if not (self.has_pv or self.battery or self.devices):
+            found.append("neither PV nor battery nor device: a plain load, which nobody can manage")
         if not self.name:
             found.append("name must not be empty")
         if not self.import_limit_kw > 0:
@@ -108,9 +165,15 @@ class Home:
 
 @dataclass(frozen=True)
 class HomeArrays:
-    """The homes of a fleet as read-only arrays of shape (n,); a home without battery has zeros there."""
+    """The homes of a fleet as read-only arrays of shape (n,); a home without battery has zeros there.
+
+    stores        it has a battery or devices, and is more than PV and a load
+    pv_limit_kw   what the inverter leaves room for, inf without one
+    """
 
     has_battery: NDArray[np.bool_]
+    stores: NDArray[np.bool_]
+    has_pv: NDArray[np.bool_]
     p_charge_kw: Floats
     p_discharge_kw: Floats
     eta_charge: Floats
@@ -118,6 +181,10 @@ class HomeArrays:
     capacity_kwh: Floats
     soc_lo_kwh: Floats
     soc_hi_kwh: Floats
+    self_discharge_per_h: Floats
+    pv_limit_kw: Floats
+    battery_export: NDArray[np.bool_]
+    grid_charging: NDArray[np.bool_]
     import_limit_kw: Floats
     export_limit_kw: Floats
 
@@ -132,8 +199,13 @@ class HomeArrays:
         def column(values: list[float]) -> Floats:
             return read_only(np.array(values, dtype=float))
 
+        def flags(values: list[bool]) -> NDArray[np.bool_]:
+            return read_only(np.array(values, dtype=bool))
+
         return cls(
-            has_battery=read_only(np.array([home.battery is not None for home in homes], dtype=bool)),
+            has_battery=flags([home.battery is not None for home in homes]),
+            stores=flags([home.battery is not None or bool(home.devices) for home in homes]),
+            has_pv=flags([home.has_pv for home in homes]),
             p_charge_kw=column([b.p_charge_kw * b.n_units for b in banks]),
             p_discharge_kw=column([b.p_discharge_kw * b.n_units for b in banks]),
             eta_charge=column([b.eta_charge for b in banks]),
@@ -141,6 +213,10 @@ class HomeArrays:
             capacity_kwh=column([b.capacity_kwh for b in banks]),
             soc_lo_kwh=column([b.soc_min * b.capacity_kwh for b in banks]),
             soc_hi_kwh=column([b.soc_max * b.capacity_kwh for b in banks]),
+            self_discharge_per_h=column([b.self_discharge_per_h for b in banks]),
+            pv_limit_kw=column([home.inverter.p_limit_kw if home.inverter else math.inf for home in homes]),
+            battery_export=flags([home.battery_export for home in homes]),
+            grid_charging=flags([home.grid_charging for home in homes]),
             import_limit_kw=column([home.import_limit_kw for home in homes]),
             export_limit_kw=column([home.export_limit_kw for home in homes]),
         )

@@ -5,10 +5,10 @@ starts from the basis of the home before. A batch starts from no basis at all, s
 its own numbers and not on what was solved earlier.
 
 Under time-of-use prices most homes have many optimal plans, so *the* plan is defined lexicographically:
-(1) cost, (2) least |battery AC power| at tick 0, (3) least spill at tick 0. By convexity (2) leaves one
-battery power and (3) one export. The order is exact, without weights or cost tolerances: each stage is
-confined to the optimal face of the stages before it. By complementary slackness with any one dual solution
-that face is
+(1) cost, (2) least |battery AC power| at tick 0, then that of each device in turn, (3) least spill at tick 0.
+By convexity (2) leaves one power of each and (3) one export. The order is exact, without weights or cost
+tolerances: each stage is confined to the optimal face of the stages before it. By complementary slackness
+with any one dual solution that face is
 
     { x feasible : x_j = its bound wherever the reduced cost of j is not zero }
 
@@ -39,6 +39,7 @@ _OPTIONS: dict[str, bool | float | str] = {
     "primal_feasibility_tolerance": _TOLERANCE,
     "dual_feasibility_tolerance": _TOLERANCE,
 }
+_MOST_SOLVERS = 128  # some 0.5 MB each
 _FACE_TOLERANCE = 1e-11  # $/kW, a price difference of about 1e-10 $/kWh; rounding is 1e-16
 
 
@@ -117,17 +118,18 @@ def relaxation(structure: Structure) -> highspy.HighsLp:
 
 
 class Goals(NamedTuple):
-    """Objectives (n_cols,) on the powers of tick 0."""
+    """Objectives (n_cols,) on the powers of tick 0; `devices` has one for each device of the home."""
 
     export: Floats
     net_import: Floats
     battery: Floats
     spill: Floats
+    devices: tuple[Floats, ...] = ()
 
     def after_cost(self, tie_break: TieBreak) -> list[Floats]:
         """Return the goals that follow cost, most important first."""
         first = {"least_battery": [], "defer_export": [self.export], "export_early": [self.net_import]}
-        return [*first[tie_break], self.battery, self.spill]
+        return [*first[tie_break], self.battery, *self.devices, self.spill]
 
     def all_tie(self, goal: Floats, x: Floats) -> bool:
         """Tell whether `goal`, least at `x`, decides nothing: the most export there can be is none."""
@@ -150,7 +152,15 @@ def goals(structure: Structure) -> Goals:
         net_import=at_tick_0(p_import_kw=1.0, p_over_import_kw=1.0, p_export_kw=-1.0),
         battery=at_tick_0(p_charge_kw=1.0, p_discharge_kw=1.0),
         spill=at_tick_0(p_spill_kw=1.0),
+        devices=tuple(_device_goal(structure, placed.cols) for placed in structure.placed),
     )
+
+
+def _device_goal(structure: Structure, cols: slice) -> Floats:
+    """Return the power of a device at tick 0, whichever way it flows."""
+    goal = np.zeros(structure.n_cols)
+    goal[cols] = np.abs(structure.matrix[[structure.row.balance.start], :].toarray()[0, cols])
+    return goal
 
 
 def face(vertex: Vertex, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
@@ -171,6 +181,8 @@ class LpBackend:
         """Return the canonical plan of each home, with the value of the relaxation as lower bound."""
         structure = problems.structure
         if structure not in self._solvers:
+            if len(self._solvers) >= _MOST_SOLVERS:  # kinds that come and go with the hour of the day
+                self._solvers.clear()
             self._solvers[structure] = LpSolver(structure)
         solver = self._solvers[structure]
         solver.restart()

@@ -5,9 +5,11 @@ Binaries are placed where (1) can need them and nowhere else:
     z_k   charge or discharge   pi < 0 at k or later: only then can burning energy in the battery pay;
                                 every tick when PV may not be spilled or the terminal is an equality
     zg_k  import or export      ticks where export pays more than import costs
+    of a device                 its own storages as z_k; starts of appliances always
+    of a rule                   discharge or export, charge or import, where a home forbids both; every tick
 
 After the last tick with pi < 0 stored energy has a value >= 0 and the relaxation is exact. Should the
-certificate fail all the same, the home is solved again with both binaries at every tick.
+certificate fail all the same, the home is solved again with z_k and zg_k at every tick.
 
 The solver yields a lower bound and a *pattern* (the values of the binaries). The pattern, as bounds on the
 relaxation, then goes through the LP of `hems.lp`, which computes the plan and breaks ties exactly; cost and
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from hems.certificate import GAP_TOLERANCE, Solutions
 from hems.config import HemsConfig
 from hems.lp import LpBackend, goals, relaxation
-from hems.model import Problems
+from hems.model import Problems, Structure
 
 Floats = NDArray[np.float64]
 Ticks = NDArray[np.intp]
@@ -75,7 +77,8 @@ class MilpBackend:
         if not self._config.pv_spill or self._config.terminal == "equality":
             return every, grid
         battery = every[: negative[-1] + 1] if negative.size else every[:0]
-        return (battery, grid) if len(battery) + len(grid) else (every, every)
+        enough = len(battery) + len(grid) or _always_needed(problems.structure)
+        return (battery, grid) if enough else (every, every)
 
     def _with_binaries(self, problems: Problems, *, battery: Ticks, grid: Ticks) -> Solutions:
         col_hi = problems.col_hi.copy()
@@ -98,14 +101,19 @@ class MilpBackend:
 
 
 class _BinaryModel:
-    """The relaxation of one home plus binaries: z_k at the ticks `battery`, then zg_k at the ticks `grid`."""
+    """The relaxation of one home plus binaries: z_k at the ticks `battery`, zg_k at the ticks `grid`.
+
+    Then those of the rules; columns that are integer themselves need no other.
+    """
 
     def __init__(self, problems: Problems, i: int, *, battery: Ticks, grid: Ticks, max_nodes: int) -> None:
         structure = problems.structure
         self._col_hi = problems.col_hi[i]
         self._first_binary = structure.n_cols
-        self._sides = [_charge_or_discharge(problems, i, int(k)) for k in battery]
+        self._sides = [side for k in battery for side in _charge_or_discharge(problems, i, int(k))]
         self._sides += [_import_or_export(problems, i, int(k)) for k in grid]
+        self._sides += _rules(problems, i)
+        self._integer = _integer_columns(structure)
         self._columns = np.arange(structure.n_cols + len(self._sides), dtype=np.int32)
         self.x, self._solved = np.zeros(len(self._columns)), False
         lp = relaxation(structure)
@@ -115,6 +123,8 @@ class _BinaryModel:
         for option, value in (_OPTIONS | {"mip_max_nodes": max_nodes}).items():
             self._highs.setOptionValue(option, value)
         self._highs.passModel(lp)
+        for column in self._integer:
+            self._highs.changeColIntegrality(int(column), highspy.HighsVarType.kInteger)
         for z, (up, down) in enumerate(self._sides, start=self._first_binary):
             self._highs.addCol(0.0, 0.0, 1.0, 0, np.array([], dtype=np.int32), np.array([]))
             self._highs.changeColIntegrality(z, highspy.HighsVarType.kInteger)
@@ -163,14 +173,53 @@ class _BinaryModel:
         col_hi = self._col_hi.copy()
         for (up, down), z in zip(self._sides, self.x[self._first_binary :], strict=True):
             col_hi[list(down if z > 0.5 else up)] = 0.0
+        # Integer columns stand in rows that sum to 1 (or 0): closing all but the chosen one fixes that too.
+        col_hi[self._integer] = np.minimum(col_hi[self._integer], np.round(self.x[self._integer]))
         return col_hi
 
 
-def _charge_or_discharge(problems: Problems, i: int, k: int) -> Sides:
-    """Return (1e), (1f): columns open with z_k = 1, and those open with z_k = 0, with their limits."""
-    col, hi = problems.structure.col, problems.col_hi[i]
-    charge, discharge = col.p_charge_kw.start + k, col.p_discharge_kw.start + k
-    return {charge: hi[charge]}, {discharge: hi[discharge]}
+def _always_needed(structure: Structure) -> bool:
+    """Tell whether a home has binaries that no price makes superfluous."""
+    extras = structure.extras
+    ruled = not (extras.battery_export and extras.grid_charging)
+    return ruled or any(placed.block.integer() for placed in structure.placed)
+
+
+def _integer_columns(structure: Structure) -> Ticks:
+    at = [placed.at(part) for placed in structure.placed for part in placed.block.integer()]
+    return np.concatenate([np.arange(s.start, s.stop) for s in at]) if at else np.array([], dtype=np.intp)
+
+
+def _charge_or_discharge(problems: Problems, i: int, k: int) -> list[Sides]:
+    """Return (1e), (1f): columns open with z_k = 1, and those open with z_k = 0, with their limits.
+
+    Once for the battery, and once for each storage among the devices.
+    """
+    structure, hi = problems.structure, problems.col_hi[i]
+    pairs = [(structure.col.p_charge_kw, structure.col.p_discharge_kw)]
+    for placed in structure.placed:
+        parts = placed.block.exclusive()
+        if parts is not None:
+            pairs.append((placed.at(parts[0]), placed.at(parts[1])))
+    columns = [(a.start + k, b.start + k) for a, b in pairs]
+    return [({a: hi[a]}, {b: hi[b]}) for a, b in columns if hi[a] > 0.0 and hi[b] > 0.0]
+
+
+def _rules(problems: Problems, i: int) -> list[Sides]:
+    """Return `grid_charging` and `battery_export`: what charges or imports, what discharges or exports."""
+    structure, hi = problems.structure, problems.col_hi[i]
+    extras, col = structure.extras, structure.col
+    found = []
+    for allowed, own, which in (
+        (extras.grid_charging, col.p_charge_kw, 0),
+        (extras.battery_export, col.p_discharge_kw, 1),
+    ):
+        parts = [(placed, placed.block.battery_powers()[which]) for placed in structure.placed]
+        blocks = [own, *(placed.at(part) for placed, part in parts if part is not None)]
+        for k in range(0 if allowed else structure.n_ticks):
+            battery = {block.start + k: hi[block.start + k] for block in blocks}
+            found.append((battery, _import_or_export(problems, i, k)[which]))
+    return found
 
 
 def _import_or_export(problems: Problems, i: int, k: int) -> Sides:
@@ -183,6 +232,18 @@ def _import_or_export(problems: Problems, i: int, k: int) -> Sides:
     inward, over, outward = (
         block.start + k for block in (col.p_import_kw, col.p_over_import_kw, col.p_export_kw)
     )
-    most_in = max(net_load + hi[col.p_spill_kw][k], 0.0) + hi[col.p_charge_kw][k]
-    most_out = max(-net_load, 0.0) + hi[col.p_discharge_kw][k]
+    drawn, given = _device_limits_kw(problems, i, k)
+    most_in = max(net_load + hi[col.p_spill_kw][k], 0.0) + hi[col.p_charge_kw][k] + drawn
+    most_out = max(-net_load, 0.0) + hi[col.p_discharge_kw][k] + given
     return {inward: min(hi[inward], most_in), over: hi[over]}, {outward: min(hi[outward], most_out)}
+
+
+def _device_limits_kw(problems: Problems, i: int, k: int) -> tuple[float, float]:
+    """Return the most that all devices can draw, and give, at tick k, kW."""
+    structure = problems.structure
+    if not structure.placed:
+        return 0.0, 0.0
+    first = structure.placed[0].cols.start
+    row = -structure.matrix[[structure.row.balance.start + k], first:].toarray()[0]
+    most = np.where(row != 0.0, row * np.where(row != 0.0, problems.col_hi[i, first:], 0.0), 0.0)
+    return float(most[most > 0.0].sum()), float(-most[most < 0.0].sum())
