@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import simpy
 
 from anoca.config import Scenario
@@ -20,13 +21,13 @@ from anoca.config_dms import DmsSection
 from anoca.errors import InputError
 from anoca.messages import AES, OES, GrantedPower, RequestedPower
 from anoca.placement import Placement
-from anoca.series import Series
+from anoca.series import Series, forecaster
 from anoca.transport import UTILITY, Transport
 from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve, solve_guarded
 from dms.weights import MAX_WEIGHT_RATIO, cumulative
 from feeders import Connections, Loads
 from feeders.table import Array
-from hems import DispatchBatch, Forecaster, HemsFleet, PlanBatch, RealisedBatch
+from hems import DispatchBatch, ForecastView, HemsFleet, PlanBatch, RealisedBatch, SeriesError, believed
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,12 @@ class Homes:
         step = scenario.clock.step_minutes
         soc = scenario.hems.soc_start
         self.fleet = HemsFleet(placement.homes(), scenario.hems.config(step), soc_start=soc)
-        self.forecaster = Forecaster(seed=scenario.seed, noise=scenario.hems.noise(), dt_h=step / 60)
+        self.forecaster = forecaster(scenario)
+        self._times = pd.DatetimeIndex(series.past_times.append(series.times))
+        self._whole = {
+            "load": np.hstack([series.past_load_kw, series.load_kw]),
+            "pv": np.hstack([series.past_pv_kw, series.pv_kw]),
+        }
         self.number = {name: k for k, name in enumerate(placement.name)}
         connections = placement.feeder[Connections]
         self._connections = [np.flatnonzero(connections.prosumer == name) for name in placement.name]
@@ -99,13 +105,31 @@ class Homes:
 
     def _make_plans(self, tick: int) -> None:
         began = time.perf_counter()
-        window = slice(tick, tick + self.horizon)
-        names = list(self.placement.name)
-        load = self.forecaster.load_kw(self.series.load_kw[:, window], names=names, tick=tick)
-        pv = self.forecaster.pv_kw(self.series.pv_kw[:, window], names=names, tick=tick)
+        load, pv = self._believed("load", tick), self._believed("pv", tick)
         self.plan = self.fleet.plan(load, pv, self.series.tariff.window(tick, self.horizon))
         self._planned, self._plan_s = tick, time.perf_counter() - began
-        self._aes_kw = np.full(len(names), np.nan)
+        self._aes_kw = np.full(len(self.placement.name), np.nan)
+
+    def _believed(self, kind: Literal["load", "pv"], tick: int) -> Array:
+        """Loads or available PV of the horizon as the homes see them.
+
+        Raises  InputError  the forecaster gave something that no home could plan with
+        """
+        times, whole = self._times, self._whole[kind]
+        now = len(times) - len(self.series.times) + tick
+        view = ForecastView(
+            kind=kind,
+            names=list(self.placement.name),
+            tick=tick,
+            times_past=times[:now],
+            past_kw=whole[:, :now],
+            times_ahead=times[now : now + self.horizon],
+            true_kw=whole[:, now : now + self.horizon],
+        )
+        try:
+            return believed(self.forecaster, view)
+        except SeriesError as exc:
+            raise InputError(f"forecast.method: {exc}") from exc
 
     def accept(self, home: str, aes: AES) -> None:
         """Take the utility's answer; the fleet refuses one that is above the request."""

@@ -27,6 +27,7 @@ from pydantic import (
 
 from anoca.config_dms import DmsSection
 from anoca.config_reactive import ReactiveSection
+from anoca.config_series import ForecastSection, SeriesSection, TariffSection
 from anoca.errors import InputError
 from dms import Controls, Limits
 from dms.limits.stated import UNBALANCE_MAX, V_STEP_PU
@@ -242,29 +243,6 @@ class ControlsSection(Section):
         )
 
 
-class TariffSection(Section):
-    """Prices: a synthetic New-York-like time of use, flat ones, or a CSV file.
-
-    file  columns time, import_price_per_kwh, export_price_per_kwh
-    """
-
-    kind: Literal["ny_like_tou", "flat", "csv"] = "ny_like_tou"
-    import_price_per_kwh: Finite = 0.25
-    export_price_per_kwh: Finite = 0.05
-    file: Path | None = None
-
-
-class SeriesSection(Section):
-    """True load and PV of the prosumers, kW: synthetic, or CSV (column time, then one per prosumer).
-
-    sky  of the synthetic PV: "clear", or "broken" with passing clouds
-    """
-
-    load_file: Path | None = None
-    pv_file: Path | None = None
-    sky: Literal["clear", "broken"] = "clear"
-
-
 class HemsSection(Section):
     """The home energy management; see `hems.HemsConfig` and `hems.ForecastNoise`."""
 
@@ -364,6 +342,7 @@ class Scenario(Section):
     hems: HemsSection = HemsSection()
     tariff: TariffSection = TariffSection()
     series: SeriesSection = SeriesSection()
+    forecast: ForecastSection = ForecastSection()
     clock: ClockSection = ClockSection()
     plant: PlantSection = PlantSection()
     output: OutputSection = OutputSection()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anoca.config import Scenario
+from hems.forecasters import own_module
 
 PACKAGES = ("anoca", "dms", "feeders", "hems")
 LIBRARIES = ("numpy", "scipy", "pandas", "highspy", "pyomo", "cyipopt", "casadi", "simpy")
@@ -36,6 +37,7 @@ def input_files(scenario: Scenario) -> dict[str, Path]:
         "series.load_file": scenario.series.load_file,
         "series.pv_file": scenario.series.pv_file,
     }
+    named["forecast.method"] = own_module(scenario.forecast.method)
     files = {role: path for role, path in named.items() if path is not None and path.is_file()}
     place = Path(scenario.feeder.name)
     if place.is_file() and place.suffix.lower() == ".json":

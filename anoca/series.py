@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from anoca.config import Scenario
+from anoca.config_series import TariffSection
 from anoca.errors import InputError
 from anoca.placement import Placement, homes_behind
 from feeders import Loads
 from feeders.table import Array
-from hems import Tariff, load_shape, ny_like_tou, pv_shape
+from hems import (
+    FileRules,
+    ForecastMethod,
+    Tariff,
+    draw_roofs,
+    export_prices,
+    home_loads,
+    load_shape,
+    make_forecaster,
+    ny_like_rtp,
+    ny_like_tou,
+    pv_shape,
+    read_powers,
+    read_prices,
+    roof_pv,
+)
 from hems.errors import HemsError
+from hems.load_models import EUROPEAN, NEW_YORK
+from hems.loads import noon_kw
+from hems.prices import SUPPLY_PER_KWH
 
 log = logging.getLogger(__name__)
+
+MODELS = {"european": EUROPEAN, "new_york": NEW_YORK}
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is true, tick by tick; T = ticks + horizon.
+    """What is true, tick by tick; T = ticks + horizon, H = ticks of history before the first.
 
     times            (T,) tz-aware starts
     load_kw, pv_kw   (n, T) of the prosumers, PV as available
     load_scale       (n, T) load over base load; the load's Q follows it
     plain_scale      (n_loads, T) the same for the plain loads
+    past_times, past_load_kw, past_pv_kw  (H,), (n, H) what a forecaster may know at the first tick
     """
 
     times: pd.DatetimeIndex
@@ -36,109 +58,119 @@ class Series:
     pv_kw: Array
     load_scale: Array
     plain_scale: Array
+    past_times: pd.DatetimeIndex
+    past_load_kw: Array
+    past_pv_kw: Array
+
+
+def forecaster(scenario: Scenario) -> ForecastMethod:
+    """The scenario's method of forecasting.
+
+    Raises  InputError  an unknown method, class or option
+    """
+    section, dt_h = scenario.forecast, scenario.clock.step_minutes / 60
+    try:
+        return make_forecaster(
+            section.method,
+            seed=scenario.seed,
+            dt_h=dt_h,
+            noise=scenario.hems.noise(),
+            options=section.options,
+        )
+    except HemsError as exc:
+        raise InputError(f"forecast.method: {exc}") from exc
 
 
 def build_series(scenario: Scenario, placement: Placement) -> Series:
     """Synthetic series, or the user's, on the scenario's clock.
 
     Raises  InputError  a file is missing, too short, off the clock, NaN or negative; prices with
-                        import below export (all issues of a file at once)
+                        import below export
     """
-    clock, section = scenario.clock, scenario.series
+    clock = scenario.clock
     length = clock.ticks + scenario.hems.horizon
-    times = pd.date_range(clock.first_tick(), periods=length, freq=f"{clock.step_minutes}min")
-    names = list(placement.name)
+    step_h = clock.step_minutes / 60
+    history = math.ceil(getattr(forecaster(scenario), "history_h", 0.0) / step_h)
+    step = pd.Timedelta(minutes=clock.step_minutes)
+    times = pd.date_range(clock.first_tick() - history * step, periods=history + length, freq=step)
     try:
-        shape = _shape(names, placement.base_kw, times, scenario.seed)
-        plain = _shape(list(placement.feeder[Loads].name), placement.feeder[Loads].p_kw, times, scenario.seed)
-        sun = pv_shape(times, seed=scenario.seed, sky=section.sky)
-        tariff = _tariff(scenario, times)
+        shape, load, audit = _loads(scenario, placement, times)
+        pv, more = _pv(scenario, placement, times)
+        names, base = list(placement.feeder[Loads].name), placement.feeder[Loads].p_kw
+        plain = _shape(scenario, names, base, times[history:])
+        tariff, prices = _tariff(scenario.tariff, times[history:], scenario.seed)
     except HemsError as exc:
         raise InputError(str(exc)) from exc
-    load = placement.base_kw[:, None] * shape
-    pv = placement.p_peak_kw[:, None] * sun[None, :]
-    if section.load_file is not None:
-        load = _from_file(section.load_file, times, names, "load")
-        shape = np.divide(load, placement.base_kw[:, None])
+    for line in (*audit, *more, *prices):
+        log.warning("%s", line)
+    now = slice(history, None)
+    return Series(
+        times=times[now],
+        tariff=tariff,
+        load_kw=load[:, now],
+        pv_kw=pv[:, now],
+        load_scale=shape[:, now],
+        plain_scale=plain,
+        past_times=times[:history],
+        past_load_kw=load[:, :history],
+        past_pv_kw=pv[:, :history],
+    )
+
+
+def _loads(
+    scenario: Scenario, placement: Placement, times: pd.DatetimeIndex
+) -> tuple[Array, Array, tuple[str, ...]]:
+    """Load over base load, load in kW, and what a file's values went through."""
+    names, base, section = list(placement.name), placement.base_kw, scenario.series
+    if section.load_file is None:
+        shape = _shape(scenario, names, base, times)
+        return shape, base[:, None] * shape, ()
+    found = read_powers(section.load_file, names, times, what="load", rules=section.rules())
+    return np.divide(found.kw, base[:, None]), found.kw, found.audit
+
+
+def _shape(scenario: Scenario, names: list[str], base_kw: Array, times: pd.DatetimeIndex) -> Array:
+    """Load over base load: 1 around noon, of "homes" on the average over homes."""
+    homes = homes_behind(base_kw)
+    if scenario.series.load == "curve":
+        return load_shape(names, times, seed=scenario.seed, n_homes=list(homes))
+    model = MODELS[scenario.series.load_model]
+    load = home_loads(names, times, seed=scenario.seed, n_homes=list(homes), model=model)
+    return np.divide(load, homes[:, None] * noon_kw(model))
+
+
+def _pv(scenario: Scenario, placement: Placement, times: pd.DatetimeIndex) -> tuple[Array, tuple[str, ...]]:
+    """Available PV in kW, and what a file's values went through."""
+    names, section, seed = list(placement.name), scenario.series, scenario.seed
     if section.pv_file is not None:
-        pv = _from_file(section.pv_file, times, names, "PV")
-    return Series(times, tariff, load, pv, shape, plain)
+        found = read_powers(section.pv_file, names, times, what="PV", rules=section.rules())
+        return found.kw, found.audit
+    if section.pv == "roofs":
+        roofs = draw_roofs(names, seed=seed, largest_lag_s=section.cloud_lag_s)
+        sun = roof_pv(roofs, times, seed=seed, clouds=section.sky, per="clear_peak")
+    else:
+        sky = "broken" if section.sky == "broken" else "clear"
+        sun = pv_shape(times, seed=seed, sky=sky)[None, :]  # type: ignore[arg-type]
+    return placement.p_peak_kw[:, None] * sun, ()
 
 
-def _shape(names: list[str], base_kw: Array, times: pd.DatetimeIndex, seed: int) -> Array:
-    return load_shape(names, times, seed=seed, n_homes=list(homes_behind(base_kw)))
+def _tariff(section: TariffSection, times: pd.DatetimeIndex, seed: int) -> tuple[Tariff, tuple[str, ...]]:
+    """Prices of import and export, and what a file's values went through.
 
-
-def _tariff(scenario: Scenario, times: pd.DatetimeIndex) -> Tariff:
-    section = scenario.tariff
-    if section.kind == "ny_like_tou":
-        return ny_like_tou(times)
+    Raises  InputError  a file is asked for and none named
+    """
+    rule, per_kwh = section.export_rule, section.export_per_kwh
+    if section.kind == "csv":
+        if section.file is None:
+            raise InputError("tariff.kind is 'csv': give tariff.file")
+        found = read_prices(section.file, times, rules=FileRules(resample=section.resample))
+        return found.tariff, found.audit
+    if section.kind == "ny_like_rtp":
+        more = {"allow_negative": section.negative, "delivery": section.delivery}
+        return ny_like_rtp(times, seed=seed, export=rule, export_per_kwh=per_kwh, **more), ()  # type: ignore[arg-type]
     if section.kind == "flat":
-        ones = np.ones(len(times))
-        return Tariff(section.import_price_per_kwh * ones, section.export_price_per_kwh * ones, times=times)
-    if section.file is None:
-        raise InputError("tariff.kind is 'csv': give tariff.file")
-    columns = ["import_price_per_kwh", "export_price_per_kwh"]
-    prices = _read(section.file, times, columns, "tariff")
-    return Tariff(prices[columns[0]].to_numpy(), prices[columns[1]].to_numpy(), times=times)
-
-
-def _from_file(path: Path, times: pd.DatetimeIndex, names: list[str], what: str) -> Array:
-    frame = _read(path, times, names, what)
-    issues = [
-        f"{path}: {what} of {name} is {frame[name].min():g} kW at {frame[name].idxmin()}; powers are >= 0"
-        for name in names
-        if frame[name].min() < 0
-    ]
-    if issues:
-        raise InputError(issues[:20])
-    return frame.to_numpy(dtype=float).T
-
-
-def _read(path: Path, times: pd.DatetimeIndex, columns: list[str], what: str) -> pd.DataFrame:
-    """The columns of a CSV at exactly the ticks asked for."""
-    if not path.is_file():
-        raise InputError(f"no {what} file {path}")
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path} is not readable as CSV: {exc}") from exc
-    if "time" not in frame.columns:
-        raise InputError(f"{path}: no column `time`; it has {', '.join(map(str, frame.columns[:5]))}")
-    if missing := [c for c in columns if c not in frame.columns]:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise InputError(f"{path}: {len(missing)} column(s) missing: {some}")
-    if unused := [str(c) for c in frame.columns if c not in columns and c != "time"]:
-        log.warning("%s: %d column(s) not used: %s", path, len(unused), ", ".join(unused[:5]))
-    frame.index = _times(path, frame["time"], times)
-    if frame.index.has_duplicates:
-        raise InputError(f"{path}: time {frame.index[frame.index.duplicated()][0]} stands there twice")
-    absent = times.difference(frame.index)
-    if len(absent):
-        raise InputError(
-            f"{path}: {len(absent)} of {len(times)} ticks missing, the first {absent[0]}; the run needs "
-            f"every {(times[1] - times[0]).seconds // 60} minutes from {times[0]} to {times[-1]}, "
-            "the ticks and the horizon that the last of them looks ahead"
-        )
-    numbers = frame.loc[times, columns].apply(pd.to_numeric, errors="coerce")
-    bad = ~np.isfinite(numbers.to_numpy(dtype=float))
-    if bad.any():
-        row, col = (int(k) for k in np.argwhere(bad)[0])
-        given = frame.loc[times, columns].iloc[row, col]
-        raise InputError(
-            f"{path}: {what} of {columns[col]} is not a number at {times[row]} (given: {given!r})"
-        )
-    return numbers
-
-
-def _times(path: Path, text: pd.Series, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """Column `time` as instants; a time without an offset could mean anything and is refused."""
-    fix = "write it with its offset, 2026-06-21T12:30-04:00"
-    try:
-        parsed = [pd.Timestamp(str(value)) for value in text]
-    except (ValueError, TypeError) as exc:
-        raise InputError(f"{path}: column `time` holds something that is no time; {fix}") from exc
-    for value, stamp in zip(text, parsed, strict=True):
-        if stamp.tzinfo is None:
-            raise InputError(f"{path}: time {value!r} has no offset from UTC; {fix}")
-    return pd.DatetimeIndex([stamp.tz_convert("UTC") for stamp in parsed]).tz_convert(times.tz)
+        bought = np.full(len(times), section.import_price_per_kwh)
+    else:
+        bought = ny_like_tou(times).import_price_per_kwh
+    supply = np.full(len(times), SUPPLY_PER_KWH)
+    return Tariff(bought, export_prices(rule, bought, supply=supply, per_kwh=per_kwh), times=times), ()

@@ -61,8 +61,27 @@ file = "prices.csv"                  # time,import_price_per_kwh,export_price_pe
 ```
 
 A series covers the run's ticks and the horizon that the last tick looks ahead (96 ticks of 5 minutes unless
-`hems.horizon` says otherwise), on the run's clock, each time with its offset from UTC. Columns that are no
-prosumers are named in a warning and left out.
+`hems.horizon` says otherwise), and the day before the first tick if `forecast.method` needs it, on the run's
+clock, each time with its offset from UTC. A column may say its unit, `3_kwh`; a file may be Parquet, and
+long: `time,prosumer,load_kw`. Other steps than the clock's are taken with `resample = true`. Columns that
+are no prosumers, and whatever was converted, are named in a warning.
+
+Without files, `series.load = "homes"` builds loads from people and appliances
+([load-calibration.md](load-calibration.md)) and `series.pv = "roofs"` gives every roof its own orientation
+under one moving sky ([pv-ramps.md](pv-ramps.md)).
+
+A forecaster of your own is a class on the Python path, named by `forecast.method = "my_module:MyClass"`:
+
+```python
+class MyClass:
+    history_h = 24.0                              # hours of past wanted at the first tick
+
+    def __init__(self, *, seed, dt_h, **options): # options: [forecast] options
+        ...
+
+    def forecast(self, view):                     # hems.ForecastView: kind, names, times_past, past_kw ...
+        return ...                                # (homes, horizon) kW
+```
 """
 
 

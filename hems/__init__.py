@@ -22,6 +22,13 @@ from hems.errors import (
 from hems.files import FileRules, PowerFile, PriceFile, read_powers, read_prices
 from hems.fleet import HemsFleet
 from hems.forecast import Forecaster, ForecastNoise
+from hems.forecasters import (
+    ForecastMethod,
+    ForecastView,
+    believed,
+    make_forecaster,
+    register_forecaster,
+)
 from hems.household import Battery, Home, Inverter
 from hems.loads import home_loads
 from hems.prices import export_prices, flat_prices, ny_like_rtp, supply_prices
@@ -36,7 +43,9 @@ __all__ = [
     "ConfigError",
     "DispatchBatch",
     "FileRules",
+    "ForecastMethod",
     "ForecastNoise",
+    "ForecastView",
     "Forecaster",
     "HemsConfig",
     "HemsError",
@@ -59,17 +68,20 @@ __all__ = [
     "Tariff",
     "TariffError",
     "UncertifiedError",
+    "believed",
     "draw_roofs",
     "export_prices",
     "flat_prices",
     "generator",
     "home_loads",
     "load_shape",
+    "make_forecaster",
     "ny_like_rtp",
     "ny_like_tou",
     "pv_shape",
     "read_powers",
     "read_prices",
+    "register_forecaster",
     "roof_pv",
     "supply_prices",
 ]

@@ -1,0 +1,168 @@
+"""Where a run's loads, PV, prices and forecasts come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anoca.config import Scenario
+from anoca.errors import InputError
+from anoca.placement import load_feeder, place
+from anoca.provenance import input_files
+from anoca.series import Series, build_series
+from anoca.simulation import simulate
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "seed": 3,
+    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
+    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
+    "limits": {"i_scale": 0.25},
+    "hems": {"horizon": 24},
+    "clock": {"ticks": 2},
+}
+BOTTOM_UP = {
+    "series.load": "homes",
+    "series.pv": "roofs",
+    "series.sky": "broken",
+    "tariff.kind": "ny_like_rtp",
+    "forecast.method": "persistence",
+}
+
+
+def small(**overrides: Any) -> Scenario:
+    return Scenario.model_validate(SMALL).with_overrides(overrides)
+
+
+def series(scenario: Scenario) -> Series:
+    return build_series(scenario, place(scenario, load_feeder(scenario.feeder)))
+
+
+def names(scenario: Scenario) -> list[str]:
+    return list(place(scenario, load_feeder(scenario.feeder)).name)
+
+
+def test_same_seed_same_tables_other_seed_other_tables() -> None:
+    first, again, other = (simulate(small(**BOTTOM_UP, seed=s)) for s in (3, 3, 4))
+    assert first.content_hash() == again.content_hash() != other.content_hash()
+    assert first.is_certified
+
+
+def test_adding_a_prosumer_changes_no_other_draw() -> None:
+    def table(scenario: Scenario, which: str) -> pd.DataFrame:
+        return pd.DataFrame(getattr(series(scenario), which).T, columns=names(scenario))
+
+    feeder = load_feeder(small().feeder)
+    extra = {"name": "new", "node": str(feeder.node_names[-1]), "base_kw": 7.0, "percent": 50.0}
+    for which in ("load_kw", "pv_kw", "past_load_kw"):
+        before = table(small(**BOTTOM_UP), which)
+        after = table(small(**BOTTOM_UP, **{"prosumers.extra": [extra]}), which)
+        assert set(after.columns) - set(before.columns) == {"new"}
+        pd.testing.assert_frame_equal(after[before.columns], before)
+
+
+def test_homes_stand_for_their_base_load_at_noon() -> None:
+    made = series(small(**{"series.load": "homes", "clock.ticks": 24, "clock.start": "2026-06-21T11:30:00"}))
+    assert made.load_scale[:, :24].mean() == pytest.approx(1.0, abs=0.15)
+    assert made.load_kw.min() > 0
+    assert made.past_load_kw.shape[1] == 0
+
+
+def test_roofs_differ_and_the_shared_curve_does_not() -> None:
+    roofs = series(small(**{"series.pv": "roofs", "series.sky": "mixed"}))
+    shared = series(small())
+    for made, same in ((roofs, False), (shared, True)):
+        share = made.pv_kw / made.pv_kw.max(axis=1, keepdims=True)
+        assert np.allclose(share, share[0], rtol=1e-9) == same
+
+
+@pytest.mark.parametrize(
+    ("tariff", "export"),
+    [
+        ({"kind": "ny_like_tou", "export": "share", "export_share": 0.2}, 0.2 * (0.3523 + 0.08)),
+        ({"kind": "flat", "export": "net"}, 0.25),
+        ({"kind": "ny_like_tou", "export": "none"}, 0.0),
+        ({"kind": "ny_like_tou", "export": "supply"}, 0.08),
+    ],
+)
+def test_export_pays_by_its_rule(tariff: dict[str, Any], export: float) -> None:
+    made = series(small(**{f"tariff.{key}": value for key, value in tariff.items()}))
+    np.testing.assert_allclose(made.tariff.export_price_per_kwh, export)
+
+
+def test_real_time_prices_move_every_five_minutes() -> None:
+    prices = series(small(**{"tariff.kind": "ny_like_rtp", "tariff.delivery": "tou"})).tariff
+    assert len(np.unique(prices.import_price_per_kwh)) == prices.n_ticks
+    assert (prices.import_price_per_kwh - prices.export_price_per_kwh).min() > 0.3
+
+
+def test_half_hourly_energy_in_parquet_is_used_when_asked(tmp_path: Path, caplog: Any) -> None:
+    homes = names(small())
+    times = pd.date_range("2026-06-21 12:30", periods=6, freq="30min", tz="America/New_York")
+    wide = pd.DataFrame({"time": times, **{f"{n}_kwh": 1.0 + k for k, n in enumerate(homes)}})
+    path = tmp_path / "load.parquet"
+    wide.to_parquet(path, index=False)
+    with pytest.raises(InputError, match="resample = true"):
+        series(small(**{"series.load_file": str(path)}))
+    made = series(small(**{"series.load_file": str(path), "series.resample": True}))
+    np.testing.assert_allclose(made.load_kw[:, 0], 2.0 * (1.0 + np.arange(len(homes))))
+    assert "held" in caplog.text
+
+
+def test_persistence_needs_the_day_before_in_a_file(tmp_path: Path) -> None:
+    homes = names(small())
+    whole = pd.date_range("2026-06-20 10:00", "2026-06-21 15:00", freq="5min", tz="America/New_York")
+    kw = 2.0 + np.sin(2 * np.pi * np.asarray(whole.hour) / 24)
+    table = pd.DataFrame({"time": whole, **dict.fromkeys(homes, kw)})
+    path = tmp_path / "load.csv"
+    keys = {"series.load_file": str(path), "forecast.method": "persistence"}
+    table.iloc[200:].to_csv(path, index=False)
+    with pytest.raises(InputError, match="ticks missing, the first 2026-06-20 10:30"):
+        series(small(**keys))
+    table.to_csv(path, index=False)
+    made = series(small(**keys))
+    assert made.past_load_kw.shape == (len(homes), 26 * 12)
+    assert made.past_times[-1] + pd.Timedelta(minutes=5) == made.times[0]
+    assert simulate(small(**keys)).is_certified
+
+
+def test_a_users_forecaster_runs_and_its_file_is_an_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_forecast.py").write_text(
+        "class Zero:\n"
+        "    def __init__(self, *, seed, dt_h): pass\n"
+        "    def forecast(self, view): return 0.0 * view.true_kw\n"
+        "class Short(Zero):\n"
+        "    def forecast(self, view): return view.true_kw[:, 1:]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    zero = small(**{"forecast.method": "own_forecast:Zero"})
+    assert input_files(zero)["forecast.method"] == tmp_path / "own_forecast.py"
+    assert simulate(zero).tables["ticks"]["total_oes_kw"].max() == 0.0
+    with pytest.raises(InputError, match="Short's forecast of load has shape"):
+        simulate(small(**{"forecast.method": "own_forecast:Short"}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"series.sky": "overcast"}, 'needs pv = "roofs"'),
+        ({"series.load": "house"}, "homes"),
+        ({"series.file_timezone": "Mars/Olympus"}, "unknown time zone"),
+        ({"series.cloud_lag_s": -1}, "cloud_lag_s"),
+        ({"tariff.kind": "flat", "tariff.export": "supply"}, "no supply price"),
+        ({"tariff.kind": "csv", "tariff.export": "net"}, "leave `export` out"),
+        ({"forecast.method": ""}, "name a method"),
+        ({"forecast.method": "persistance"}, "did you mean 'persistence'"),
+        ({"forecast.method": "perfect", "forecast.options": {"blend_h": 1}}, "takes no options"),
+        ({"forecast.method": "nowhere_at_all:Class"}, "Python path"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        series(small(**keys))
