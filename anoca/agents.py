@@ -57,6 +57,8 @@ class HomesTick:
     pv_kw: Array
     aes_kw: Array
     q_set_kvar: Array
+    import_price_per_kwh: float
+    export_price_per_kwh: float
     seconds: dict[str, float]
 
 
@@ -146,7 +148,9 @@ class Homes:
         realised = self.fleet.realise(load, pv)
         seconds = {"hems_s": self._plan_s, "respond_s": answered - began}
         told = self._aes_kw.copy(), self._q_set_kvar.copy()
-        return HomesTick(self.plan, dispatch, realised, load, pv, *told, seconds)
+        tariff = self.series.tariff
+        prices = float(tariff.import_price_per_kwh[tick]), float(tariff.export_price_per_kwh[tick])
+        return HomesTick(self.plan, dispatch, realised, load, pv, *told, *prices, seconds)
 
 
 def decide(

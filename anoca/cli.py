@@ -6,12 +6,10 @@ Exit codes: 0 fine, 1 something is uncertified or violated, 2 bad input, 130 int
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 import tomllib
 from dataclasses import asdict
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ import pandas as pd
 import typer
 
 import anoca
+from anoca.cli_scenarios import scenarios_app, shipped
 from anoca.config import FeederSection, load_scenario
 from anoca.errors import InputError
 from anoca.report.terminal import Terminal, complain
@@ -35,7 +34,6 @@ app = typer.Typer(
     help=__doc__,
 )
 feeder_app = typer.Typer(no_args_is_help=True, help="Networks: list, check, show, plot, convert.")
-scenarios_app = typer.Typer(no_args_is_help=True, help="Scenarios that come with the package: list, copy.")
 app.add_typer(feeder_app, name="feeder")
 app.add_typer(scenarios_app, name="scenarios")
 
@@ -113,13 +111,17 @@ def run_verb(
     out: OutOption = RESULTS,
     explain: ExplainOption = False,
     explain_tick: Annotated[int | None, typer.Option(help="This tick, not the worst; --explain")] = None,
+    home: Annotated[list[str] | None, typer.Option(help="Also plot this home's day and the fleet's")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a scenario: both stages in time, or one snapshot."""
+    from anoca.report.day import check_homes, plot_days
     from anoca.report.explain import explain_run, in_json
     from anoca.runner import is_done, run
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
+    if home:
+        check_homes(checked, home)
     if checked.sweep:
         terminal.say(f"{checked.name} has a [sweep]; this runs its base alone, `anoca sweep` runs all")
     if is_done(checked, out):
@@ -133,6 +135,8 @@ def run_verb(
     told = [explain_run(checked, results, explain_tick)] if wanted else []
     terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals", **in_json(told))
     terminal.explanations(told)
+    for picture in plot_days(results, home) if home else []:
+        terminal.say(f"Plot: {picture}")
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Tables, plots and manifest: {results.folder}")
     raise typer.Exit(0 if results.is_certified and not results.summary["ticks_plant_violated"] else 1)
@@ -232,7 +236,7 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
     terminal.show(readable_table_iv(frame), "Case 2, Table IV: ours | the paper's")
     for note in found.notes:
         terminal.say(f"  {note}")
-    hour = load_scenario(_shipped("case2_hour.toml"))
+    hour = load_scenario(shipped("case2_hour.toml"))
     with terminal.progress("one hour, 416 homes, HEMS and DMS in a loop") as tell:
         results = run(hour, out, tell)
     terminal.ticks(results.tables["ticks"], "One closed-loop hour: scenario 3, 21 June")
@@ -448,40 +452,6 @@ def feeder_convert(
     if len(noted) > AUDIT_SHOWN:
         terminal.say(f"{len(noted) - AUDIT_SHOWN} more audit notes")
     terminal.say(f"written: {to}")
-
-
-@scenarios_app.command("list")
-def scenarios_list(as_json: JsonOption = False) -> None:
-    """Scenarios that come with the package."""
-    rows = [
-        {"file": path.name, "mode": (s := load_scenario(path)).mode, "description": s.description}
-        for path in sorted(_scenario_folder().glob("*.toml"))
-    ]
-    Terminal(as_json).emit(rows, f"Scenarios in {_scenario_folder()}")
-
-
-@scenarios_app.command("copy")
-def scenarios_copy(name: str, to: Annotated[Path, typer.Argument()] = Path()) -> None:
-    """Copy a shipped scenario, to change it."""
-    target = to / name if to.is_dir() else to
-    if not target.parent.is_dir():
-        raise InputError(f"there is no folder {target.parent}")
-    if target.exists():
-        raise InputError(f"{target} is there already")
-    shutil.copyfile(_shipped(name), target)
-    Terminal(False).say(f"copied to {target}")
-
-
-def _scenario_folder() -> Path:
-    return Path(str(resources.files("scenarios")))
-
-
-def _shipped(name: str) -> Path:
-    path = _scenario_folder() / name
-    if not path.is_file():
-        have = ", ".join(p.name for p in sorted(_scenario_folder().glob("*.toml")))
-        raise InputError(f"no shipped scenario {name!r}; there are {have}")
-    return path
 
 
 def _feeder_options(given: list[str] | None) -> dict[str, str | int | float | bool]:

@@ -43,7 +43,7 @@ class Recorder:
         connections = placement.feeder[Connections]
         self._by_prosumer, self._q_free = Units.of(connections), connections.q_mode == "free"
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
-        self._capacity_kwh = float(sum(capacity))
+        self._capacity_kwh = np.array(capacity)
 
     def dms(
         self, tick: int, when: pd.Timestamp, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
@@ -145,6 +145,7 @@ class Recorder:
                 p_spill_tracking_kw=real.p_spill_tracking_kw,
                 soc_start_kwh=real.soc_start_kwh,
                 soc_end_kwh=real.soc_end_kwh,
+                capacity_kwh=self._capacity_kwh,
                 path=plan.path,
                 gap=plan.gap,
             )
@@ -155,9 +156,11 @@ class Recorder:
             "stored_kw": float(stored.sum()),
             "spilled_kw": float(spilled.sum()),
             "unavailable_kw": float(unavailable.sum()),
+            "import_price_per_kwh": home_tick.import_price_per_kwh,
+            "export_price_per_kwh": home_tick.export_price_per_kwh,
             "homes_storing": int(np.count_nonzero(stored > COUNT_KW)),
             "homes_spilling": int(np.count_nonzero(spilled > COUNT_KW)),
-            "soc_mean_pct": 100 * float(real.soc_end_kwh.sum()) / max(self._capacity_kwh, 1e-9),
+            "soc_mean_pct": 100 * float(real.soc_end_kwh.sum()) / max(self._capacity_kwh.sum(), 1e-9),
         }
         self._messages(tick, span, request, solution)
 

@@ -74,13 +74,13 @@ A forecaster of your own is a class on the Python path, named by `forecast.metho
 
 ```python
 class MyClass:
-    history_h = 24.0                              # hours of past wanted at the first tick
+    history_h = 24.0  # hours of past wanted at the first tick
 
-    def __init__(self, *, seed, dt_h, **options): # options: [forecast] options
+    def __init__(self, *, seed, dt_h, **options):  # options: [forecast] options
         ...
 
-    def forecast(self, view):                     # hems.ForecastView: kind, names, times_past, past_kw ...
-        return ...                                # (homes, horizon) kW
+    def forecast(self, view):  # hems.ForecastView: kind, names, times_past, past_kw ...
+        return ...  # (homes, horizon) kW
 ```
 """
 

@@ -49,7 +49,7 @@ def voltage_profile(results: Results) -> Figure:
     nodes = results.tables["nodes"]
     nodes = nodes[(nodes["tick"] == worst["tick"]) & nodes["limited"]].sort_values("v_oes_pu")
     limits = results.scenario["limits"]
-    figure = _blank((8, 5.5))
+    figure = blank((8, 5.5))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     x = np.arange(len(nodes))
     axes.plot(x, nodes["v_oes_pu"], ".", ms=2.5, color=BEFORE, label="requests, nothing curtailed")
@@ -86,7 +86,7 @@ def curtailment_of_run(results: Results) -> Figure:
     hours = results.scenario["clock"]["step_minutes"] / 60 if energy else 1.0
     cut = results.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].sum() * hours
     norm = results.scenario["dms"]["norm"]
-    figure = _blank((8, 4))
+    figure = blank((8, 4))
     axes = figure.subplots()
     _sorted_curve(axes, cut.to_numpy(), norm)
     axes.set_ylabel("curtailed, kWh" if energy else "curtailed, kW")
@@ -96,7 +96,7 @@ def curtailment_of_run(results: Results) -> Figure:
 
 def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
     """Curtailment per prosumer by norm: one panel per scenario, one sorted curve per norm, kW."""
-    figure = _blank((4.2 * max(len(panels), 1), 3.6))
+    figure = blank((4.2 * max(len(panels), 1), 3.6))
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
     for axis, (name, by_norm) in zip(axes, panels.items(), strict=True):
         for norm, cut in by_norm.items():
@@ -129,7 +129,7 @@ def _sorted_curve(axes: Axes, cut: Any, norm: str) -> None:
 def exports_over_time(results: Results) -> Figure:
     """Requests, grants and realised exports; what became of the curtailed power; the worst cable."""
     ticks = results.tables["ticks"]
-    figure = _blank((8, 7))
+    figure = blank((8, 7))
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     when = _times(ticks)
     top.plot(when, ticks["total_oes_kw"] / 1e3, ".-", color=BEFORE, label="requested (OES)")
@@ -158,7 +158,7 @@ def exports_over_time(results: Results) -> Figure:
 
 def sweep_summary(table: pd.DataFrame, axes_keys: Sequence[str], title: str) -> Figure:
     """Curtailment and peak of every run of a sweep, one dot per run, grouped by the first key."""
-    figure = _blank((9, 4))
+    figure = blank((9, 4))
     left, right = figure.subplots(1, 2)
     first, rest = axes_keys[0], list(axes_keys[1:])
     groups = table[first].astype(str)
@@ -188,7 +188,7 @@ def _times(ticks: pd.DataFrame) -> Any:
     return pd.DatetimeIndex(ticks["time"]).tz_localize(None).to_pydatetime()
 
 
-def _blank(size: tuple[float, float]) -> Figure:
+def blank(size: tuple[float, float]) -> Figure:
     """A figure that needs no screen."""
     mpl.use("Agg")
     return Figure(figsize=size, layout="constrained")

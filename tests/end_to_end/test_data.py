@@ -13,6 +13,7 @@ from anoca.config import Scenario
 from anoca.errors import InputError
 from anoca.placement import load_feeder, place
 from anoca.provenance import input_files
+from anoca.report.day import fleet_day, home_day
 from anoca.series import Series, build_series
 from anoca.simulation import simulate
 
@@ -34,7 +35,7 @@ BOTTOM_UP = {
 }
 
 
-def small(**overrides: Any) -> Scenario:
+def loop(**overrides: Any) -> Scenario:
     return Scenario.model_validate(SMALL).with_overrides(overrides)
 
 
@@ -47,7 +48,7 @@ def names(scenario: Scenario) -> list[str]:
 
 
 def test_same_seed_same_tables_other_seed_other_tables() -> None:
-    first, again, other = (simulate(small(**BOTTOM_UP, seed=s)) for s in (3, 3, 4))
+    first, again, other = (simulate(loop(**BOTTOM_UP, seed=s)) for s in (3, 3, 4))
     assert first.content_hash() == again.content_hash() != other.content_hash()
     assert first.is_certified
 
@@ -56,25 +57,25 @@ def test_adding_a_prosumer_changes_no_other_draw() -> None:
     def table(scenario: Scenario, which: str) -> pd.DataFrame:
         return pd.DataFrame(getattr(series(scenario), which).T, columns=names(scenario))
 
-    feeder = load_feeder(small().feeder)
+    feeder = load_feeder(loop().feeder)
     extra = {"name": "new", "node": str(feeder.node_names[-1]), "base_kw": 7.0, "percent": 50.0}
     for which in ("load_kw", "pv_kw", "past_load_kw"):
-        before = table(small(**BOTTOM_UP), which)
-        after = table(small(**BOTTOM_UP, **{"prosumers.extra": [extra]}), which)
+        before = table(loop(**BOTTOM_UP), which)
+        after = table(loop(**BOTTOM_UP, **{"prosumers.extra": [extra]}), which)
         assert set(after.columns) - set(before.columns) == {"new"}
         pd.testing.assert_frame_equal(after[before.columns], before)
 
 
 def test_homes_stand_for_their_base_load_at_noon() -> None:
-    made = series(small(**{"series.load": "homes", "clock.ticks": 24, "clock.start": "2026-06-21T11:30:00"}))
+    made = series(loop(**{"series.load": "homes", "clock.ticks": 24, "clock.start": "2026-06-21T11:30:00"}))
     assert made.load_scale[:, :24].mean() == pytest.approx(1.0, abs=0.15)
     assert made.load_kw.min() > 0
     assert made.past_load_kw.shape[1] == 0
 
 
 def test_roofs_differ_and_the_shared_curve_does_not() -> None:
-    roofs = series(small(**{"series.pv": "roofs", "series.sky": "mixed"}))
-    shared = series(small())
+    roofs = series(loop(**{"series.pv": "roofs", "series.sky": "mixed"}))
+    shared = series(loop())
     for made, same in ((roofs, False), (shared, True)):
         share = made.pv_kw / made.pv_kw.max(axis=1, keepdims=True)
         assert np.allclose(share, share[0], rtol=1e-9) == same
@@ -90,31 +91,31 @@ def test_roofs_differ_and_the_shared_curve_does_not() -> None:
     ],
 )
 def test_export_pays_by_its_rule(tariff: dict[str, Any], export: float) -> None:
-    made = series(small(**{f"tariff.{key}": value for key, value in tariff.items()}))
+    made = series(loop(**{f"tariff.{key}": value for key, value in tariff.items()}))
     np.testing.assert_allclose(made.tariff.export_price_per_kwh, export)
 
 
 def test_real_time_prices_move_every_five_minutes() -> None:
-    prices = series(small(**{"tariff.kind": "ny_like_rtp", "tariff.delivery": "tou"})).tariff
+    prices = series(loop(**{"tariff.kind": "ny_like_rtp", "tariff.delivery": "tou"})).tariff
     assert len(np.unique(prices.import_price_per_kwh)) == prices.n_ticks
     assert (prices.import_price_per_kwh - prices.export_price_per_kwh).min() > 0.3
 
 
 def test_half_hourly_energy_in_parquet_is_used_when_asked(tmp_path: Path, caplog: Any) -> None:
-    homes = names(small())
+    homes = names(loop())
     times = pd.date_range("2026-06-21 12:30", periods=6, freq="30min", tz="America/New_York")
     wide = pd.DataFrame({"time": times, **{f"{n}_kwh": 1.0 + k for k, n in enumerate(homes)}})
     path = tmp_path / "load.parquet"
     wide.to_parquet(path, index=False)
     with pytest.raises(InputError, match="resample = true"):
-        series(small(**{"series.load_file": str(path)}))
-    made = series(small(**{"series.load_file": str(path), "series.resample": True}))
+        series(loop(**{"series.load_file": str(path)}))
+    made = series(loop(**{"series.load_file": str(path), "series.resample": True}))
     np.testing.assert_allclose(made.load_kw[:, 0], 2.0 * (1.0 + np.arange(len(homes))))
     assert "held" in caplog.text
 
 
 def test_persistence_needs_the_day_before_in_a_file(tmp_path: Path) -> None:
-    homes = names(small())
+    homes = names(loop())
     whole = pd.date_range("2026-06-20 10:00", "2026-06-21 15:00", freq="5min", tz="America/New_York")
     kw = 2.0 + np.sin(2 * np.pi * np.asarray(whole.hour) / 24)
     table = pd.DataFrame({"time": whole, **dict.fromkeys(homes, kw)})
@@ -122,12 +123,12 @@ def test_persistence_needs_the_day_before_in_a_file(tmp_path: Path) -> None:
     keys = {"series.load_file": str(path), "forecast.method": "persistence"}
     table.iloc[200:].to_csv(path, index=False)
     with pytest.raises(InputError, match="ticks missing, the first 2026-06-20 10:30"):
-        series(small(**keys))
+        series(loop(**keys))
     table.to_csv(path, index=False)
-    made = series(small(**keys))
+    made = series(loop(**keys))
     assert made.past_load_kw.shape == (len(homes), 26 * 12)
     assert made.past_times[-1] + pd.Timedelta(minutes=5) == made.times[0]
-    assert simulate(small(**keys)).is_certified
+    assert simulate(loop(**keys)).is_certified
 
 
 def test_a_users_forecaster_runs_and_its_file_is_an_input(
@@ -141,11 +142,11 @@ def test_a_users_forecaster_runs_and_its_file_is_an_input(
         "    def forecast(self, view): return view.true_kw[:, 1:]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    zero = small(**{"forecast.method": "own_forecast:Zero"})
+    zero = loop(**{"forecast.method": "own_forecast:Zero"})
     assert input_files(zero)["forecast.method"] == tmp_path / "own_forecast.py"
     assert simulate(zero).tables["ticks"]["total_oes_kw"].max() == 0.0
     with pytest.raises(InputError, match="Short's forecast of load has shape"):
-        simulate(small(**{"forecast.method": "own_forecast:Short"}))
+        simulate(loop(**{"forecast.method": "own_forecast:Short"}))
 
 
 @pytest.mark.parametrize(
@@ -165,4 +166,36 @@ def test_a_users_forecaster_runs_and_its_file_is_an_input(
 )
 def test_settings_that_do_not_fit_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        series(small(**keys))
+        series(loop(**keys))
+
+
+def test_the_day_of_a_home_and_of_the_fleet_is_drawn_from_the_tables() -> None:
+    results = simulate(loop())
+    table = results.tables["prosumers"]
+    name = str(table["prosumer"].iloc[0])
+    home = table[table["prosumer"] == name]
+    drawn = home_day(results, name)
+    used, spilled = (p.get_data() for p in drawn.axes[0].patches[:2])
+    np.testing.assert_allclose(spilled.values, home["p_pv_kw"])
+    spill = home[["p_spill_plan_kw", "p_spill_curtail_kw", "p_spill_tracking_kw"]].sum(axis=1)
+    np.testing.assert_allclose(used.values, home["p_pv_kw"] - spill)
+    assert len(used.edges) == len(home) + 1
+    fleet = fleet_day(results)
+    sources, uses = (fleet.axes[0].patches[k].get_data().values for k in (2, 5))
+    np.testing.assert_allclose(sources, -uses, atol=1e-9)  # what goes in comes out
+
+
+def test_the_command_line_plots_the_days_asked_for(anoca_command: Any, small: Path, tmp_path: Path) -> None:
+    from anoca.config import load_scenario
+
+    home = names(load_scenario(small))[0]
+    wrong = anoca_command("run", small, "--out", tmp_path / "r", "--home", "nobody")
+    assert wrong.code == 2
+    assert "no home 'nobody'" in wrong.err
+    assert not (tmp_path / "r").exists()
+    done = anoca_command("run", small, "--out", tmp_path / "r", "--home", home, "--json")
+    folder = Path(done.rows[0]["folder"])
+    assert (folder / f"home_{home}.png").stat().st_size > 10_000
+    assert (folder / "fleet_day.png").is_file()
+    small.write_text('mode = "snapshot"\n' + small.read_text())
+    assert "has no day" in anoca_command("run", small, "--out", tmp_path / "s", "--home", home).err
