@@ -18,6 +18,9 @@ from dms.powerflow import PowerFlow, StateFactors
 from dms.program import Program
 from feeders.table import Array
 
+MANY = 6
+"""Limits for whose gradients factors of the point itself cost less than refining with those of another."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -48,6 +51,7 @@ class Sensitivity:
 
     controls  (n_u,) variables that are decided      limits  (n_h,) rows of limits
     linear    (n_h,) bool, limits that are linear in the controls alone, with coefficients `plain_matrix`
+    bending  (n_b,) variables that stand in a product or a power; `bending_pairs` its Hessian's pattern
     moves_states  (n_u,) bool, controls that stand in a law or in another limit
     """
 
@@ -58,12 +62,13 @@ class Sensitivity:
         self._laws_by_control = _Part.of(p, flow.rows, self.controls)
         self._limits_by_state = _Part.of(p, self.limits, flow.states)
         self._limits_by_control = _Part.of(p, self.limits, self.controls)
-        self._product_order = np.argsort(p.products.row, kind="stable")
-        self._product_rows = p.products.row[self._product_order]
         curved = np.zeros(p.m, dtype=bool)
         curved[p.products.row] = True
         curved[p.powers.row] = True
         self.linear = (np.diff(self._limits_by_state.indptr) == 0) & ~curved[self.limits]
+        row, col = p.hessian_structure
+        self.bending = np.unique(np.concatenate([row, col]))
+        self.bending_pairs = np.searchsorted(self.bending, row), np.searchsorted(self.bending, col)
         values = p.jacobian(p.numbers.x0)
         by_control = self._limits_by_control.at(values)
         self.plain_matrix = by_control[np.flatnonzero(self.linear)].tocsr()
@@ -75,17 +80,6 @@ class Sensitivity:
         """A programme's own, made once for all its stages."""
         flow = program.once("power_flow", lambda: PowerFlow(program))
         return program.once("sensitivity", lambda: Sensitivity(flow))
-
-    def square(self, limit: int) -> tuple[Array, Array]:
-        """Variables (k,) of a limit's products, and the symmetric matrix (k, k) of its quadratic part."""
-        products = self.program.products
-        start, stop = np.searchsorted(self._product_rows, [self.limits[limit], self.limits[limit] + 1])
-        mine = self._product_order[start:stop]
-        i, j, coef = products.i[mine], products.j[mine], products.coef[mine]
-        columns, place = np.unique(np.concatenate([i, j]), return_inverse=True)
-        matrix = np.zeros((len(columns), len(columns)))
-        np.add.at(matrix, (place[: len(i)], place[len(i) :]), coef / 2)
-        return columns, matrix + matrix.T
 
     def at(self, x: Array, factors: StateFactors | None = None) -> Linearised:
         """Derivatives at x (n,), whose states obey the laws; factors of a point near by save work."""
@@ -103,12 +97,23 @@ class Linearised:
         self._limits_by_state = split._limits_by_state.at(jacobian)
         self._limits_by_control = split._limits_by_control.at(jacobian)
         self.factors = split.flow.factorise(x) if factors is None else factors
+        self._adjoint = np.zeros((len(split.flow.states), 0))
 
     def gradients(self, limits: Array) -> Array:
         """dh/du of some limits, given by their place in `Sensitivity.limits`: (k, n_u)."""
+        if len(limits) >= MANY and self.factors.matrix is not self._state_matrix:
+            self.factors = self.split.flow.factorise(self.x)
         by_state = self._limits_by_state[limits].toarray().T
-        adjoint = self._solve(by_state, transposed=True)
-        return np.asarray(self._limits_by_control[limits].toarray() - (self._laws_by_control.T @ adjoint).T)
+        self._adjoint = self._solve(by_state, transposed=True)
+        by_laws = self._laws_by_control.T @ self._adjoint
+        return np.asarray(self._limits_by_control[limits].toarray() - by_laws.T)
+
+    def law_multipliers_of(self, multipliers: Array) -> Array:
+        """mu of the laws (n_s,) for multipliers (k,) of the limits whose gradients were asked for last.
+
+        Without a further solve; for an objective of the controls alone.
+        """
+        return -self._adjoint @ multipliers
 
     def plain_rows(self, limits: Array) -> sp.csr_matrix:
         """Rows of limits that are linear in the controls, (k, n_u) sparse."""
@@ -125,20 +130,29 @@ class Linearised:
         by_limits = self._limits_by_control.T @ limit_multipliers
         return np.asarray(gradient[self.split.controls] + by_laws + by_limits)
 
-    def forms(self, limit: int) -> tuple[Array, Array]:
-        """Gradients (k, n_u) and weights (k,) of the linear forms whose squares a limit is made of.
+    def moves(self, controls: Array) -> Array:
+        """How the variables that bend anything follow some controls (k,): (n_b, k).
 
-        A limit on a magnitude is re^2 + im^2 of something linear in the states, so that the curvature of the
-        limit itself is the sum of 2 weight (gradient)(gradient)': exact but for that of the laws.
+        Rows of Z = [I; -F_s^-1 F_u] by the factors as they are, for what need not be exact to the last digit.
+        controls  places among `Sensitivity.controls`
         """
         split = self.split
-        columns, matrix = split.square(limit)
-        weights, vectors = np.linalg.eigh(matrix)
-        kept = np.abs(weights) > 1e-9 * np.abs(weights).max(initial=0.0)
-        form = np.zeros((split.program.n, int(kept.sum())))
-        form[columns] = vectors[:, kept]
-        adjoint = self._solve(form[split.flow.states], transposed=True)
-        return form[split.controls].T - (self._laws_by_control.T @ adjoint).T, weights[kept]
+        z = np.zeros((split.program.n, len(controls)))
+        z[split.controls[controls], np.arange(len(controls))] = 1.0
+        z[split.flow.states] = -self.factors.approximate(self._laws_by_control[:, controls].toarray())
+        return np.asarray(z[split.bending])
+
+    def curvature(self, moves: Array, multipliers: Array) -> Array:
+        """Z' (sum_k lambda_k hess c_k) Z along moves (n_b, k): how the Lagrangian bends, (k, k).
+
+        multipliers  lambda (m,), of laws and limits
+        """
+        split, values = self.split, self.split.program.hessian(self.x, multipliers, 0.0)
+        row, col = split.bending_pairs
+        values[row == col] /= 2
+        lower = sp.csr_matrix((values, (row, col)), shape=(len(split.bending),) * 2)
+        half = moves.T @ (lower @ moves)
+        return np.asarray(half + half.T)
 
     def _solve(self, b: Array, *, transposed: bool) -> Array:
         """Solve with the state Jacobian here; factors that are too old are renewed.

@@ -86,6 +86,7 @@ class Network:
         self._branch_offsets = np.cumsum([0, *(int(p.branch.sum()) for p in self.primitives)])
         self.n_branches = int(self._branch_offsets[-1])
         self._assemble()
+        self._last_incidence: tuple[bytes | None, sp.csr_matrix] = None, sp.csr_matrix((0, 0))
 
     def _assemble(self) -> None:
         turns, z, y, e = self._stack()
@@ -211,7 +212,13 @@ class Network:
         )
 
     def _incidence(self, pair: Array) -> sp.csr_matrix:
-        """(m, n) node-pair incidence in per-unit columns: u = incidence @ x volt."""
+        """(m, n) node-pair incidence in per-unit columns: u = incidence @ x volt; the last one is kept."""
+        key = pair.tobytes()
+        if self._last_incidence[0] != key:
+            self._last_incidence = key, self._new_incidence(pair)  # who asks next asks for the same
+        return self._last_incidence[1]
+
+    def _new_incidence(self, pair: Array) -> sp.csr_matrix:
         m = len(pair)
         rows, cols, sign = [], [], []
         for end, value in ((0, 1.0), (1, -1.0)):

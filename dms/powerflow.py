@@ -98,6 +98,7 @@ class PowerFlow:
         jacobian = program.jacobian_matrix(self._no_load)[self.rows][:, self.states].tocsr()
         self._order = self._find_order(jacobian)
         self._pattern = self._find_pattern()
+        self._unloaded = self._factors_without_load()
 
     def solve(
         self, numbers: Numbers, curtail: Array | float = 0.0, tolerance: float = 1e-11
@@ -112,7 +113,7 @@ class PowerFlow:
         x[fixed] = np.clip(numbers.x0[fixed], numbers.x_lo[fixed], numbers.x_hi[fixed])
         if "p_curtail" in self.program.variables:
             x[self.program.variables["p_curtail"].span] = curtail
-        return self.settle(x, numbers, tolerance=tolerance)[0]
+        return self.settle(x, numbers, self._unloaded, tolerance)[0]
 
     def settle(
         self, x: Array, numbers: Numbers, factors: StateFactors | None = None, tolerance: float = 1e-11
@@ -169,6 +170,13 @@ class PowerFlow:
         found = factors.solve(p.numbers.row_lo[rows])
         x[cols] = splu(jacobian.tocsc()).solve(p.numbers.row_lo[rows]) if found is None else found
         return x
+
+    def _factors_without_load(self) -> StateFactors | None:
+        """Where every power flow starts; None where the loads' own laws are singular there."""
+        try:
+            return self.factorise(self._no_load)
+        except RuntimeError:
+            return None
 
     def _find_order(self, jacobian: sp.csr_matrix) -> EliminationOrder | None:
         order = self._nodal(jacobian, self.rows, self.states)

@@ -23,33 +23,36 @@ import scipy.sparse as sp
 
 from dms import rounds
 from dms.adjoint import Linearised, Sensitivity
+from dms.bends import Bends
 from dms.box import Box
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.powerflow import PowerFlow, StateFactors
 from dms.program import Numbers, Program
+from dms.quadratic_form import ActiveSet
 from dms.rounds import Model, Step
+from dms.stationarity import Balance, complementarity
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
 FEASIBLE = 2e-10
 """Largest violation of a limit's row, per unit squared or of the rating squared, at a solution."""
-BALANCED, BALANCED_CURVED = 8e-6, 1e-8
-"""Largest gradient, relative, that nothing balances at a solution; the same where the norm is curved."""
-NEARLY_STATIONARY, NEARLY_STATIONARY_TOTAL = 5e-5, 5e-4
-"""What a peak or a total might fall by then, relative, in the linear model: far more than in truth."""
 LEAST_REACH = 2e-4
 """How far, scaled, a control may always move: what swings less is at rest."""
 GROW = 1.3
 """By how much a control's own trust region grows while it moves on."""
-UNUSED, TINY = 1e-7, 1e-10
-"""What it might fall by for limits that are not quite reached, relative; and what is not worth a step."""
-STATIONARY, UNBALANCED = 1e-6, 1e-4
-"""Or what it might fall by with a larger unbalanced gradient."""
+TINY = 1e-10
+"""What the objective might fall by for limits that are not quite reached that is not worth a step."""
 NEAR = 5e-3
 """Distance from its bound, relative, at which a limit is in the working set from the start."""
+WORST = 8
+"""Of those, how many are the ones furthest beyond their bounds."""
 PER_ROUND = 24
 """Most limits that join the working set at a time."""
+HELD = 1e-5
+"""Multiplier of a control's bound, relative to the largest, from which it held in the last tick."""
+SHORT = 1e-2
+"""Scaled step after which the multipliers are worth a look before another round."""
 FLAT = 1e-3
 """Share of the predicted change of the objective that a step must bring."""
 SLOPE = 1e-4
@@ -67,11 +70,13 @@ class ReducedOptions:
     """Limits of effort; where they are reached the status is `LIMIT` and another method is better.
 
     max_rounds  linearisations     max_rows  limits in the working set     max_size  rows x controls
+    max_bound   limits that bind x controls: where many bind more will, and a sparse method is better
     """
 
     max_rounds: int = 60
-    max_rows: int = 60
-    max_size: float = 4e4
+    max_rows: int = 150
+    max_size: float = 2.5e5
+    max_bound: float = 1e4
 
 
 def solve(
@@ -124,11 +129,17 @@ class _Search:
         self.s = self.box.scale
         self.factors: StateFactors | None = None
         self.work = np.zeros(len(self.split.limits), dtype=bool)
-        self.step: Step | None = None
-        self.stepped: Array = np.zeros(0, dtype=int)
+        self.held: Array | None = None
+        self.warm = False
+        self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
+        self.fresh = np.zeros(0, dtype=bool)
+        self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.point: _Point | None = None
-        self.residual = self.gain = self.unused = np.inf
+        self.balance, self.largest, self.known = Balance(np.inf, np.inf, np.inf), 1.0, False
+        self.curvature = self.scale * self.program.objective_curvature[self.split.controls] * self.s**2
+        states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
+        self.foreign = bool(self.program.gradient(np.ones(self.program.n))[states].any())
         self.reach, self.moved = np.ones(len(self.s)), np.zeros(len(self.s))
 
     # Rounds ---------------------------------------------------------------------------------
@@ -141,54 +152,90 @@ class _Search:
         if self.point is None:
             return InteriorStatus.FAILED
         if warm is not None:
-            self.work |= (np.abs(warm.row_multipliers[self.split.limits]) > 0) & ~self.split.linear
+            self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
+            self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
+            z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
+            self.warm = True
+            self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
-        radius = 1.0
+        radius, here = 1.0, self.split.at(self.point.x, self.factors)
         while self.rounds < self.options.max_rounds:
             self.rounds += 1
-            if self._too_large():
+            if self._is_too_large():
                 return InteriorStatus.LIMIT
-            here = self.split.at(self.point.x, self.factors)
             model, chosen = self._model(here)
-            # Multipliers come from the whole box: a trust region that binds would stand in for limits.
-            step = rounds.solve(model)
+            found = self._step(here, model, chosen)
             self.factors = here.factors
-            if step is None:
+            if found is None:
                 return InteriorStatus.FAILED
-            if self._is_stationary(model, chosen, step):
-                if self._is_done():
-                    self._use_up(step)
-                    return InteriorStatus.SOLVED
-                if self.point.theta < ALMOST:
-                    # A little more than is asked, for the cables of a bundle not in the working set; and no
-                    # long way along equal objectives only to meet the limits.
-                    near = min(radius, max(1e-6, CLOSE * self.point.theta))
-                    more = model.tighter(min(self.point.theta, TRIFLE) / self.size)
-                    step = rounds.solve(more.within(self._radius(near))) or step
-            elif not (model.curvature.any() or model.plain.shape[0]) and self.rounds > 1:
-                model = self._bent(here, model, chosen, step)
-                bent = rounds.solve(model.within(self._radius(radius)))
-                if bent is None:
-                    model = replace(model, stiffness=np.zeros(0), bend=model.bend[:0])
-                    bent = rounds.solve(model.within(self._radius(radius)))
-                step = bent or step
-                if self._is_stationary(model, chosen, step) and self._is_done():
-                    return InteriorStatus.SOLVED
-            elif (np.abs(step.y) > self._radius(radius)).any():
-                step = rounds.solve(model.within(self._radius(radius))) or step
+            model, step, stationary = found
+            if stationary and self._is_done():
+                self._use_up(step)
+                return InteriorStatus.SOLVED
+            if stationary and self.point.theta < ALMOST:
+                # A little more than is asked, for the cables of a bundle not in the working set; and no
+                # long way along equal objectives only to meet the limits.
+                near = min(radius, max(1e-6, CLOSE * self.point.theta))
+                more = model.tighter(min(self.point.theta, TRIFLE) / self.size)
+                step = rounds.solve(more.within(self._radius(near, model)), step.active) or step
+            elif (np.abs(step.y) > self._radius(radius, model)).any():
+                step = rounds.solve(model.within(self._radius(radius, model)), step.active) or step
             moved, radius = self._move(here, model, chosen, step, radius)
             if not moved:
                 return InteriorStatus.INFEASIBLE if self.point.theta > 1e-6 else InteriorStatus.LIMIT
+            here = self.split.at(self.point.x, self.factors)
+            if self._is_done() and self._is_newtons(model, step) and self._is_over(here):
+                return InteriorStatus.SOLVED
         return InteriorStatus.LIMIT
 
-    def _too_large(self) -> bool:
-        return self._is_too_large(int(np.count_nonzero(self.work)))
+    def _step(self, here: Linearised, model: Model, chosen: Array) -> tuple[Model, Step, bool] | None:
+        """The model's minimum in the whole box, with the model it is of; and if it says to stay.
 
-    def _is_too_large(self, n: int) -> bool:
+        In the whole box, as a trust region that binds would stand in for limits in the multipliers. With
+        multipliers and active bounds of an earlier round, or tick, the Lagrangian's curvature makes it
+        Newton's step; without, a linear model gives them first.
+        """
+        if self.held is None and not model.curvature.any():
+            vertex = rounds.solve(model)
+            if vertex is None:
+                return None
+            far = self.rounds == 1  # the multipliers of a first guess of the limits mislead
+            if self._is_stationary(model, chosen, vertex) or far:
+                return model, vertex, not far
+            self.held = vertex.controls
+        if model.curvature.any():  # the objective's own is enough
+            bent, step = model, rounds.solve(model, self._guess(chosen))
+        else:
+            bent, step = self._curved(here, model, chosen)
+        self.held = None if step is None else step.controls
+        return None if step is None else (bent, step, self._is_stationary(model, chosen, step))
+
+    def _curved(self, here: Linearised, model: Model, chosen: Array) -> tuple[Model, Step | None]:
+        """The same with the Lagrangian's curvature, from the bounds that are thought to hold."""
+        limits = self.limit_multipliers[chosen] * self.size
+        multipliers = np.zeros(self.program.m)
+        multipliers[self.split.limits] = self.limit_multipliers
+        multipliers[self.flow.rows] = here.law_multipliers_of((limits / self.size)[self.fresh])
+        return self.bends.solve(here, model, limits, multipliers, self._guess(chosen))
+
+    def _guess(self, chosen: Array) -> ActiveSet | None:
+        """The bounds that held in the last round, or tick."""
+        if self.held is None or (self.rounds == 1 and len(self.box.plain)):  # a peak that moves moves many
+            return None
+        limits, plain = self.limit_multipliers[chosen] * self.size, self.limit_multipliers[self.box.plain]
+        return Step(np.zeros(0), limits, plain, 0.0, self.held).active
+
+    def _is_newtons(self, model: Model, step: Step) -> bool:
+        """A short step with all the curvature that matters."""
+        return bool(len(model.stiffness) or model.curvature.any()) and float(np.abs(step.y).max()) < SHORT
+
+    def _is_too_large(self) -> bool:
         """Too many limits for dense rows; also where the objective is not one of the controls alone."""
-        states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
-        foreign = self.program.gradient(np.ones(self.program.n))[states].any()
-        return bool(foreign) or n > self.options.max_rows or n * len(self.s) > self.options.max_size
+        n = int(np.count_nonzero(self.work))
+        bound = np.count_nonzero(self.limit_multipliers[~self.split.linear]) * len(self.s)
+        most = self.options
+        large = n > most.max_rows or n * len(self.s) > most.max_size
+        return bool(self.foreign or large or bound > most.max_bound)
 
     def _at(self, u: Array, x: Array) -> _Point | None:
         """The power flow at controls u, from the states of x; None where there is none."""
@@ -207,7 +254,10 @@ class _Search:
         """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
         outside = ~self.work & ~self.split.linear & (point.over > FEASIBLE - margin)
         new = np.flatnonzero(_distinct(point.over, outside))
-        new = new[np.argsort(-point.over[new], kind="stable")][:PER_ROUND]
+        new = new[np.argsort(-point.over[new], kind="stable")]
+        if len(new) > PER_ROUND:  # the worst, which are neighbours, and some of all the others
+            spread = np.linspace(WORST, len(new) - 1, PER_ROUND - WORST).astype(int)
+            new = new[np.concatenate([np.arange(WORST), spread])]
         self.work[new] = True
         return len(new)
 
@@ -216,7 +266,7 @@ class _Search:
         split, point = self.split, self.point
         assert point is not None
         chosen = np.flatnonzero(self.work)
-        a = here.gradients(chosen) * self.s if len(chosen) else np.zeros((0, len(self.s)))
+        a = self._gradients(here, chosen) * self.s
         size = np.maximum(np.abs(a).max(axis=1, initial=0.0), 1e-9)
         lo, hi = (bound[split.limits] for bound in (self.numbers.row_lo, self.numbers.row_hi))
         u = point.x[split.controls]
@@ -227,7 +277,7 @@ class _Search:
             g=gradient,
             lo=np.minimum((self.box.lo - u) / self.s, 0.0),
             hi=np.maximum((self.box.hi - u) / self.s, 0.0),
-            curvature=self.scale * self.program.objective_curvature[split.controls] * self.s**2,
+            curvature=self.curvature,
             bend=np.zeros((0, len(u))),
             stiffness=np.zeros(0),
             a=a / size[:, None],
@@ -240,10 +290,20 @@ class _Search:
         self.size = size
         return model, chosen
 
-    def _radius(self, radius: float) -> Array:
+    def _gradients(self, here: Linearised, chosen: Array) -> Array:
+        """Of the limits chosen (k, n_u): anew where they bind, as they were where they only might."""
+        assert self.point is not None
+        binds = (self.limit_multipliers != 0) | (self.point.over > 0)
+        new = [k for k in chosen if binds[k] or k not in self.gradients]
+        self.fresh = np.isin(chosen, new)
+        self.gradients |= dict(zip(new, here.gradients(np.array(new, dtype=int)), strict=True))
+        return np.array([self.gradients[k] for k in chosen]).reshape(len(chosen), len(self.s))
+
+    def _radius(self, radius: float, model: Model) -> Array:
         """Trust region of every control; the peak follows the others."""
         bounded = np.isfinite(self.box.hi - self.box.lo)
-        return np.where(bounded, np.minimum(radius, self.reach), np.inf)
+        each = radius if len(model.stiffness) else np.minimum(radius, self.reach)
+        return np.where(bounded, each, np.inf)
 
     def _damp(self, y: Array) -> None:
         """Controls that a linear model moves to and fro get half of the way, others more (Rprop's rule)."""
@@ -254,60 +314,52 @@ class _Search:
         self.reach[on] = np.minimum(GROW * self.reach[on], 1.0)
         self.moved = np.where(y != 0, y, self.moved)
 
-    def _bent(self, here: Linearised, model: Model, chosen: Array, step: Step) -> Model:
-        """The model with the curvature of the limits that the linear model found to bind."""
-        parts: list[Array] = []
-        stiffness: list[Array] = []
-        for k in np.flatnonzero(step.rows > 1e-9 * np.abs(step.rows).max(initial=0.0)):
-            gradients, weights = here.forms(int(chosen[k]))
-            up = weights > 0
-            parts.append(gradients[up] * self.s)
-            stiffness.append(2 * step.rows[k] / self.size[k] * weights[up])
-        if not parts:
-            return model
-        return replace(model, bend=np.vstack(parts), stiffness=np.concatenate(stiffness))
-
-    def _all_multipliers(self, here: Linearised, chosen: Array, step: Step) -> Array:
-        """Multipliers of every row of the programme (m,), of the scaled objective."""
-        split, p = self.split, self.program
-        limits = np.zeros(len(split.limits))
-        limits[chosen] = step.rows / self.size
-        limits[self.box.plain] = step.plain
-        self.limit_multipliers = limits
-        rows = np.zeros(p.m)
-        rows[split.limits] = limits
-        rows[self.flow.rows] = here.law_multipliers(self.scale * p.gradient(here.x), limits)
-        return rows
-
     def _is_stationary(self, model: Model, chosen: Array, step: Step) -> bool:
-        """The objective cannot fall much, by the gradient at the point itself and the model's multipliers.
-
-        gain      sum over the controls of |pull| x room, or of pull^2 / (2 H) where the objective is curved,
-                  and over the limits of |lambda| x slack: the duality gap of the linearised problem
-        residual  the largest pull that no bound balances
-        """
+        """By the gradient at the point itself and the model's multipliers, which are kept."""
         assert self.point is not None
         pull = model.g + model.a.T @ step.rows + model.plain.T @ step.plain
-        room = np.where(pull > 0, -model.lo, model.hi)
-        room = np.where(np.isfinite(room), room, 1.0)
-        gain = np.where(pull == 0, 0.0, np.abs(pull) * np.where(pull == 0, 0.0, room))
-        curved = model.curvature > 0
-        gain[curved] = np.minimum(gain[curved], pull[curved] ** 2 / (2 * model.curvature[curved]))
-        lost = [_complementarity(step.rows, model.row_lo, model.row_hi)]
-        lost.append(_complementarity(step.plain, model.plain_lo, model.plain_hi))
-        size = max(1.0, float(np.abs(model.g).max(initial=0.0)), float(np.abs(step.rows).max(initial=0.0)))
-        self.residual = float(np.minimum(np.abs(pull) / size, room).max(initial=0.0))
-        unused = sum(lost) / max(abs(self.point.f), 1e-6)
-        self.gain = unused + float(gain.sum()) / max(abs(self.point.f), 1e-6)
-        self.step, self.stepped = step, chosen
-        self.unused = 0.0
-        if model.curvature.any():  # one more round costs little and squares the error
-            return self.residual <= BALANCED_CURVED
-        flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
-        enough = NEARLY_STATIONARY if model.plain.shape[0] else NEARLY_STATIONARY_TOTAL
-        nearly = self.gain <= enough and self.residual <= BALANCED
-        self.unused = unused
-        return unused <= UNUSED and (flat or nearly)
+        lost = complementarity(step.rows, model.row_lo, model.row_hi)
+        lost += complementarity(step.plain, model.plain_lo, model.plain_hi)
+        self.largest = float(max(1.0, *(np.abs(v).max(initial=0.0) for v in (model.g, step.rows))))
+        self.limit_multipliers = np.zeros(len(self.split.limits))
+        self.limit_multipliers[chosen] = step.rows / self.size
+        self.limit_multipliers[self.box.plain] = step.plain
+        self.known = True
+        self.balance = Balance.of(
+            pull,
+            (-model.lo, model.hi),
+            model.curvature,
+            lost=lost,
+            size=self.largest,
+            f=self.point.f,
+        )
+        return self._holds() and bool(self.fresh[step.rows != 0].all())
+
+    def _holds(self) -> bool:
+        return self.balance.holds(curved=bool(self.curvature.any()), tied=bool(len(self.box.plain)))
+
+    def _is_over(self, here: Linearised) -> bool:
+        """The same at a new point with the last one's multipliers: after Newton's step they are right."""
+        assert self.point is not None
+        u, limits = here.x[self.split.controls], self.limit_multipliers
+        pull = self.s * here.stationarity(*self._lagrangian(here))
+        lo, hi = (
+            bound[self.split.limits] - self.point.h for bound in (self.numbers.row_lo, self.numbers.row_hi)
+        )
+        self.balance = Balance.of(
+            pull,
+            (np.maximum((u - self.box.lo) / self.s, 0.0), np.maximum((self.box.hi - u) / self.s, 0.0)),
+            self.curvature,
+            lost=complementarity(limits, lo, hi),
+            size=self.largest,
+            f=self.point.f,
+        )
+        return self._holds()
+
+    def _lagrangian(self, here: Linearised) -> tuple[Array, Array, Array]:
+        """Gradient of the scaled objective (n,), multipliers of the laws (n_s,) and of the limits (n_h,)."""
+        gradient = self.scale * self.program.gradient(here.x)
+        return gradient, here.law_multipliers(gradient, self.limit_multipliers), self.limit_multipliers
 
     def _is_done(self) -> bool:
         assert self.point is not None
@@ -316,7 +368,7 @@ class _Search:
     def _use_up(self, step: Step) -> None:
         """What is left of the limits, by one more step where that keeps them."""
         assert self.point is not None
-        if self.unused < TINY:
+        if self.balance.unused < TINY:
             return
         u = np.clip(self.point.x[self.split.controls] + self.s * step.y, self.box.lo, self.box.hi)
         trial = self._at(u, self.point.x)
@@ -341,12 +393,12 @@ class _Search:
                 if self._accepts(trial, predicted):
                     grown = 2 * radius if largest > 0.9 * radius else radius
                     self.point = trial
-                    if not model.curvature.any():
+                    if not (model.curvature.any() or len(model.stiffness)):
                         self._damp(y)
                     self._enlarge(trial, 0.1 * NEAR)
                     return True, min(grown, 1.0)
                 if self._enlarge(trial):
-                    if self._too_large():
+                    if self._is_too_large():
                         return True, radius
                     self.factors = here.factors
                     model, chosen = self._model(here)
@@ -355,7 +407,7 @@ class _Search:
             if largest < 1e-10:
                 return False, radius
             radius = 0.5 * min(radius, largest) if trial is None or not self._grew(chosen) else radius
-            shorter = rounds.solve(model.within(self._radius(radius)))
+            shorter = rounds.solve(model.within(self._radius(radius, model)))
             if shorter is None:
                 return False, radius
             step = shorter
@@ -371,7 +423,7 @@ class _Search:
         point = self.point
         assert point is not None
         gap = (trial.h[chosen] - point.h[chosen]) / self.size - model.a @ y
-        found = rounds.solve(model.about(y, gap).within(self._radius(radius)))
+        found = rounds.solve(model.about(y, gap).within(self._radius(radius, model)))
         if found is None:
             return None
         u = np.clip(point.x[self.split.controls] + self.s * found.y, self.box.lo, self.box.hi)
@@ -408,11 +460,11 @@ class _Search:
         p = self.program
         lower, upper, rows = np.zeros(p.n), np.zeros(p.n), np.zeros(p.m)
         x = self.numbers.x0 if self.point is None else self.point.x
-        if self.step is not None and self.point is not None and status is InteriorStatus.SOLVED:
+        if self.known and self.point is not None and status is InteriorStatus.SOLVED:
             here = self.split.at(x, self.factors)
-            rows = self._all_multipliers(here, self.stepped, self.step)
-            gradient = self.scale * p.gradient(x)
-            pull = here.stationarity(gradient, rows[self.flow.rows], self.limit_multipliers)
+            gradient, laws, limits = self._lagrangian(here)
+            rows[self.flow.rows], rows[self.split.limits] = laws, limits
+            pull = here.stationarity(gradient, laws, limits)
             pull = self.box.to_rows(x[self.split.controls], pull, rows)
             lower[self.split.controls] = np.maximum(pull, 0.0)
             upper[self.split.controls] = np.maximum(-pull, 0.0)
@@ -427,12 +479,6 @@ class _Search:
             seconds=0.0,
             numbers=self.numbers,
         )
-
-
-def _complementarity(multipliers: Array, lo: Array, hi: Array) -> float:
-    """Sum of |multiplier| x distance from the bound that it stands for."""
-    slack = np.where(multipliers > 0, hi, np.where(multipliers < 0, lo, 0.0))
-    return float(np.abs(multipliers * np.where(np.isfinite(slack), slack, 0.0)).sum())
 
 
 def _over(split: Sensitivity, numbers: Numbers, h: Array) -> Array:

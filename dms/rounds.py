@@ -12,6 +12,7 @@ limits as close as it can. A model without curvature goes to HiGHS, one with to 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import highspy
@@ -19,13 +20,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from dms import quadratic
-from dms.quadratic import Quadratic
+from dms.quadratic_form import ActiveSet, Quadratic
 from feeders.table import Array
 
 PROXIMAL = 1e-6
 """Curvature, relative to the gradient, that every scaled control gets in a quadratic model: one minimum."""
 TIE = 1e-7
 """Cost of a scaled move in a linear model, relative to the gradient: of equal vertices the one near by."""
+AT_BOUND = 1e-12
+"""Scaled distance from its bound at which a control is at it."""
+FELT = 1e-10
+"""Multiplier, relative to the largest, from which a limit counts as binding."""
 LOOSER = 1 + 1e-6
 """Where limits have to give way, they do by the least slack times this, so that the model has an interior."""
 
@@ -74,18 +79,39 @@ class Model:
 
 @dataclass(frozen=True)
 class Step:
-    """y (n,), multipliers of the circuit's rows (m,) and the plain ones (l,), positive at the upper bound."""
+    """y (n,), multipliers of the circuit's rows (m,) and the plain ones (l,), positive at the upper bound.
+
+    controls  (n,) which of them a bound holds: -1 the lower one, 1 the upper one
+    """
 
     y: Array
     rows: Array
     plain: Array
     slack: float
+    controls: Array
+
+    @property
+    def active(self) -> ActiveSet:
+        """The bounds that hold as equations."""
+        rows = np.concatenate([np.where(felt(part), np.sign(part), 0) for part in (self.rows, self.plain)])
+        return ActiveSet(self.controls, rows.astype(int))
 
 
-def solve(model: Model) -> Step | None:
-    """The minimum of the model, None where the solver has none."""
-    curved = bool((model.curvature > 0).any() or len(model.stiffness))
-    method = _quadratic if curved else _linear
+def felt(multipliers: Array) -> Array:
+    """Which multipliers (k,) are more than rounding, beside the largest."""
+    size = np.abs(multipliers)
+    return np.asarray(size > FELT * size.max(initial=0.0))
+
+
+def solve(model: Model, guess: ActiveSet | None = None) -> Step | None:
+    """The minimum of the model, None where the solver has none.
+
+    guess  the bounds that may hold as equations, for a model with curvature
+    """
+    if len(model.stiffness) and not (model.curvature > 0).any():
+        found = None if guess is None else _quadratic(model, guess)
+        return found or _from_vertex(model)
+    method = partial(_quadratic, guess=guess) if (model.curvature > 0).any() else _linear
     found = method(model)
     if found is not None or not len(model.row_lo):
         return found
@@ -95,6 +121,17 @@ def solve(model: Model) -> Step | None:
     give = slack * LOOSER
     found = method(replace(model, row_lo=model.row_lo - give, row_hi=model.row_hi + give))
     return None if found is None else replace(found, slack=slack)
+
+
+def _from_vertex(model: Model) -> Step | None:
+    """A linear objective and bent limits: from the vertex without the bends, in less than by interior steps.
+
+    The vertex itself where limits have to give way, or the way does not end.
+    """
+    vertex = solve(replace(model, bend=model.bend[:0], stiffness=np.zeros(0)))
+    if vertex is None or vertex.slack:
+        return vertex
+    return _quadratic(model, replace(vertex.active, d=vertex.y)) or vertex
 
 
 def _linear(model: Model) -> Step | None:
@@ -112,7 +149,9 @@ def _linear(model: Model) -> Step | None:
     y = np.zeros(n)
     y[up] += value[: len(up)]
     y[down] -= value[len(up) :]
-    return Step(np.clip(y, model.lo, model.hi), dual[:m], dual[m:], 0.0)
+    y = np.clip(y, model.lo, model.hi)
+    at = np.where(y <= model.lo + AT_BOUND, -1, np.where(y >= model.hi - AT_BOUND, 1, 0))
+    return Step(y, dual[:m], dual[m:], 0.0, at)
 
 
 def _least_slack(model: Model) -> float | None:
@@ -178,7 +217,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def _quadratic(model: Model) -> Step | None:
+def _quadratic(model: Model, guess: ActiveSet | None = None) -> Step | None:
     """The objective divided by its size first, so that tolerances mean something."""
     m = len(model.row_lo)
     size = max(float(np.abs(model.g).max(initial=0.0)), 1e-2 * float(model.curvature.max(initial=0.0)), 1e-12)
@@ -196,9 +235,11 @@ def _quadratic(model: Model) -> Step | None:
             plain_hi=model.plain_hi,
             bend=model.bend,
             stiffness=model.stiffness / size,
-        )
+        ),
+        guess,
+        inside=bool((model.curvature > 0).any()),
     )
     if not found.converged:
         return None
     rows = found.multipliers * size
-    return Step(found.d, rows[:m], rows[m:], 0.0)
+    return Step(found.d, rows[:m], rows[m:], 0.0, found.variables)

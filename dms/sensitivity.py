@@ -25,6 +25,8 @@ DEPENDENT = 1e-5
 """Relative singular value below which active limits ask the same: each then carries an equal part."""
 UNDETERMINED = 1e-3
 """Part of a figure that may rest on controls that the optimum leaves free, before it counts as unknown."""
+ROUNDING = 1e-12
+"""Share of a figure that is none."""
 BATCH = 64
 """Adjoint solves at a time; each takes a dense column as long as the states."""
 CG_ITERATIONS = 200
@@ -160,7 +162,9 @@ def worth(
     held = Held(np.vstack([reduced.gradient(at), pins])[:, free] * scale)
     goal = figure[free] * scale
     rest = held.along(goal)
-    if curved:
+    if np.linalg.norm(rest) <= ROUNDING * np.linalg.norm(goal):
+        pass  # the limits hold all of it, and what is left to solve for is rounding
+    elif curved:
 
         def bent(vector: Array) -> Array:
             moved = np.zeros(len(controls))

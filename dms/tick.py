@@ -191,6 +191,8 @@ def optimise(
         iterations += point.iterations
         if not len(problem.program.columns("given")) or not np.isfinite(point.x).all():
             break
+        if point.status is InteriorStatus.LIMIT:  # more of the same would end there, too
+            break
         seen.add(problem.laws(numbers))
         own, flow = problem.voltages_v(point.x), _flow_at(tick, point)
         regimes = replace(regimes.pin(loads, own), v=own if flow is None else flow.v)

@@ -128,21 +128,27 @@ def lift_voltage(b: Builder, name: str, label: Array, across: Phasor) -> tuple[A
 
 def set_power(program: Program, numbers: Numbers, name: str, law: Law, p_kw: Array, q_kvar: Array) -> None:
     """The tick's coefficients, times the nominal powers (n,)."""
-    follows = np.isin(program.rows[f"p_{name}"].label, _label(program, f"w_{name}"))
+    follows = _has(program, name, f"w_{name}")
     for part, factors, nominal in (("p", law.p, p_kw), ("q", law.q, q_kvar)):
         coef = factors * nominal[:, None] / KW_PER_PU
         span = program.rows[f"{part}_{name}"].span
         numbers.row_lo[span] = numbers.row_hi[span] = coef[:, 0]
-        lifted = np.isin(program.rows[f"p_{name}"].label, _label(program, f"d_{part}_{name}"))
+        lifted = _has(program, name, f"d_{part}_{name}")
         for column, letter, rows in ((1, "b", follows), (2, "c", follows), (3, "d", lifted)):
             if rows.any():
                 given = program.variables[f"{letter}_{part}_{name}"].span
                 numbers.x_lo[given] = numbers.x_hi[given] = numbers.x0[given] = coef[rows, column]
 
 
-def _label(program: Program, block: str) -> Array:
-    found = program.variables.get(block)
-    return found.label if found else np.zeros(0, dtype=object)
+def _has(program: Program, name: str, block: str) -> Array:
+    """Which of the devices (n,) have a variable in a block; told once for all ticks."""
+
+    def among() -> Array:
+        found = program.variables.get(block)
+        label = found.label if found else np.zeros(0, dtype=object)
+        return np.isin(program.rows[f"p_{name}"].label, label)
+
+    return program.once(f"{name} in {block}", among)
 
 
 def fold(law: Array, exponent: Array) -> Array:
