@@ -18,6 +18,7 @@ import simpy
 
 from anoca.config import Scenario
 from anoca.config_dms import DmsSection
+from anoca.devices import managed_homes
 from anoca.errors import InputError
 from anoca.messages import AES, OES, GrantedPower, RequestedPower
 from anoca.placement import Placement
@@ -27,7 +28,16 @@ from dms import DmsProblem, DmsRequest, DmsSolution, IpoptOptions, solve, solve_
 from dms.weights import MAX_WEIGHT_RATIO, cumulative
 from feeders import Connections, Loads
 from feeders.table import Array
-from hems import DispatchBatch, ForecastView, HemsFleet, PlanBatch, RealisedBatch, SeriesError, believed
+from hems import (
+    DispatchBatch,
+    ForecastView,
+    HemsError,
+    HemsFleet,
+    PlanBatch,
+    RealisedBatch,
+    SeriesError,
+    believed,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,9 @@ class Homes:
         self.horizon = scenario.hems.horizon
         step = scenario.clock.step_minutes
         soc = scenario.hems.soc_start
-        self.fleet = HemsFleet(placement.homes(), scenario.hems.config(step), soc_start=soc)
+        end: Literal["error", "shrink"] = "shrink" if scenario.series.end == "shrink" else "error"
+        homes = managed_homes(scenario, placement, series.times)
+        self.fleet = HemsFleet(homes, scenario.hems.config(step, end=end), soc_start=soc)
         self.forecaster = forecaster(scenario)
         self._times = pd.DatetimeIndex(series.past_times.append(series.times))
         self._whole = {
@@ -81,7 +93,7 @@ class Homes:
         connections = placement.feeder[Connections]
         self._connections = [np.flatnonzero(connections.prosumer == name) for name in placement.name]
         self._share = connections.share
-        self._step = series.times[1] - series.times[0]
+        self._step = pd.Timedelta(minutes=step)
         self._planned, self._plan_s = -1, 0.0
         self.plan: PlanBatch
         self._aes_kw = np.zeros(len(placement.name))
@@ -108,7 +120,11 @@ class Homes:
     def _make_plans(self, tick: int) -> None:
         began = time.perf_counter()
         load, pv = self._believed("load", tick), self._believed("pv", tick)
-        self.plan = self.fleet.plan(load, pv, self.series.tariff.window(tick, self.horizon))
+        prices = self.series.tariff.window(tick, load.shape[1])
+        try:
+            self.plan = self.fleet.plan(load, pv, prices)
+        except HemsError as exc:
+            raise InputError(f"tick {tick}: {exc}") from exc
         self._planned, self._plan_s = tick, time.perf_counter() - began
         self._aes_kw = np.full(len(self.placement.name), np.nan)
 
@@ -136,7 +152,7 @@ class Homes:
     def accept(self, home: str, aes: AES) -> None:
         """Take the utility's answer; the fleet refuses one that is above the request."""
         k = self.number[home]
-        self._aes_kw[k] = aes.p_export_kw
+        self._aes_kw[k] = aes.cap_kw(self._share[self._connections[k]])
         self._q_set_kvar[self._connections[k]] = [np.nan_to_num(c.q_kvar) for c in aes.connections]
 
     def live(self, tick: int) -> HomesTick:

@@ -26,12 +26,12 @@ from pydantic import (
 )
 
 from anoca.config_dms import DmsSection
+from anoca.config_hems import DevicesSection, HemsSection
 from anoca.config_reactive import ReactiveSection
 from anoca.config_series import ForecastSection, SeriesSection, TariffSection
 from anoca.errors import InputError
 from dms import Controls, Limits
 from dms.limits.stated import UNBALANCE_MAX, V_STEP_PU
-from hems import ForecastNoise, HemsConfig
 
 SCHEMA_VERSION = 1
 
@@ -243,32 +243,6 @@ class ControlsSection(Section):
         )
 
 
-class HemsSection(Section):
-    """The home energy management; see `hems.HemsConfig` and `hems.ForecastNoise`."""
-
-    horizon: Annotated[int, Field(ge=1, le=2016)] = 96
-    soc_start: Share = 0.5
-    soc_target: Share = 0.5
-    terminal: Literal["soft", "equality"] = "soft"
-    tie_break: Literal["least_battery", "defer_export", "export_early"] = "least_battery"
-    backend: Literal["auto", "dp", "dp_compiled", "lp", "milp", "pyomo"] = "auto"
-    sigma_load: Sigma = 0.05
-    sigma_pv: Sigma = 0.05
-    growth_per_h: Sigma = 0.0
-    sigma_load_nowcast: Sigma = 0.01
-    sigma_pv_nowcast: Sigma = 0.01
-
-    def config(self, step_minutes: float) -> HemsConfig:
-        """As the fleet takes it."""
-        names = ("horizon", "soc_target", "terminal", "tie_break", "backend")
-        return HemsConfig(step_minutes=step_minutes, **{n: getattr(self, n) for n in names})
-
-    def noise(self) -> ForecastNoise:
-        """As the forecaster takes it."""
-        names = ("sigma_load", "sigma_pv", "growth_per_h", "sigma_load_nowcast", "sigma_pv_nowcast")
-        return ForecastNoise(**{n: getattr(self, n) for n in names})
-
-
 class ClockSection(Section):
     """When: local start, time zone, number of ticks and their length."""
 
@@ -340,6 +314,7 @@ class Scenario(Section):
     limits: LimitsSection = LimitsSection()
     controls: ControlsSection = ControlsSection()
     hems: HemsSection = HemsSection()
+    devices: DevicesSection = DevicesSection()
     tariff: TariffSection = TariffSection()
     series: SeriesSection = SeriesSection()
     forecast: ForecastSection = ForecastSection()
@@ -355,6 +330,12 @@ class Scenario(Section):
                 "prosumers.generators: a generator of the feeder has one operating point and no day of its "
                 'own; it can be a prosumer in mode = "snapshot" only'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_have_a_day(self) -> Scenario:
+        if self.devices.asked and self.mode != "loop":
+            raise ValueError('devices: a snapshot has no day to live through; take mode = "loop"')
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hems import FileRules
@@ -74,6 +75,9 @@ class SeriesSection(_Section):
     unit       of columns that do not end in _kw, _w or _kwh (kWh per step of the file)
     file_timezone  of times without offset from UTC; without it they are refused
     resample   let files have other steps than the clock: shorter ones are averaged, longer ones held
+    end        of the files (prices too): "error": they cover the run and the horizon of its last tick;
+               "hold": a horizon may reach behind their end, and sees their last 24 hours again; "shrink":
+               horizons end with the files
     """
 
     load: Literal["curve", "homes"] = "curve"
@@ -86,6 +90,7 @@ class SeriesSection(_Section):
     unit: Literal["kw", "w", "kwh"] = "kw"
     file_timezone: str | None = None
     resample: bool = False
+    end: Literal["error", "hold", "shrink"] = "error"
 
     @field_validator("file_timezone")
     @classmethod
@@ -104,9 +109,15 @@ class SeriesSection(_Section):
             )
         return self
 
-    def rules(self) -> FileRules:
-        """As the loaders take them."""
-        return FileRules(unit=self.unit, timezone=self.file_timezone, resample=self.resample)
+    def rules(self, run_end: pd.Timestamp) -> FileRules:
+        """As the loaders take them; ticks before the end of the run are needed whatever `end` says."""
+        return FileRules(
+            unit=self.unit,
+            timezone=self.file_timezone,
+            resample=self.resample,
+            end=self.end,
+            needed_until=run_end,
+        )
 
 
 class ForecastSection(_Section):

@@ -7,9 +7,12 @@ injected. Everything that a fail-safe needs later (validity, sequence, default) 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+
+_ROUNDING = 1e-12  # of a power: shares of a go-ahead add up to the request again
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,21 @@ class AES:
     def p_export_kw(self) -> float:
         """Export granted over all connections."""
         return sum(c.p_export_kw for c in self.connections)
+
+    def cap_kw(self, shares: Iterable[float], *, balanced: bool = True) -> float:
+        """Most export of the home that keeps every connection at or below its own AES.
+
+        min_phi AES_phi / w_phi  of an inverter that splits its power by fixed shares w; the sum of one that
+        can split it at will
+
+        shares  w of the connections, which sum to 1
+        """
+        total = self.p_export_kw
+        if not balanced:
+            return total
+        pairs = zip(self.connections, shares, strict=True)
+        least = min((c.p_export_kw / w for c, w in pairs if w > 0), default=total)
+        return total if least >= total * (1 - _ROUNDING) else least
 
     @property
     def p_curtail_kw(self) -> float:

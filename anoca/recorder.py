@@ -138,6 +138,7 @@ class Recorder:
                 p_pv_kw=home_tick.pv_kw,
                 p_charge_kw=real.p_charge_kw,
                 p_discharge_kw=real.p_discharge_kw,
+                p_devices_kw=real.p_devices_kw,
                 p_stored_kw=stored,
                 p_spill_plan_kw=real.p_spill_plan_kw,
                 p_spill_curtail_kw=spilled,

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from anoca.config import Scenario
-from anoca.config_series import TariffSection
 from anoca.errors import InputError
 from anoca.placement import Placement, homes_behind
 from feeders import Loads
@@ -44,6 +43,8 @@ MODELS = {"european": EUROPEAN, "new_york": NEW_YORK}
 @dataclass(frozen=True)
 class Series:
     """What is true, tick by tick; T = ticks + horizon, H = ticks of history before the first.
+
+    T is less where files end before that and `series.end` is "shrink".
 
     times            (T,) tz-aware starts
     load_kw, pv_kw   (n, T) of the prosumers, PV as available
@@ -98,15 +99,17 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
         pv, more = _pv(scenario, placement, times)
         names, base = list(placement.feeder[Loads].name), placement.feeder[Loads].p_kw
         plain = _shape(scenario, names, base, times[history:])
-        tariff, prices = _tariff(scenario.tariff, times[history:], scenario.seed)
+        tariff, prices = _tariff(scenario, times[history:])
     except HemsError as exc:
         raise InputError(str(exc)) from exc
     for line in (*audit, *more, *prices):
         log.warning("%s", line)
-    now = slice(history, None)
+    # What files do not reach is left out; `hold` and `error` leave nothing out.
+    now = slice(history, min(load.shape[1], pv.shape[1], history + tariff.n_ticks))
+    shape, plain = shape[:, : now.stop], plain[:, : now.stop - history]
     return Series(
         times=times[now],
-        tariff=tariff,
+        tariff=tariff.window(0, now.stop - history),
         load_kw=load[:, now],
         pv_kw=pv[:, now],
         load_scale=shape[:, now],
@@ -125,7 +128,8 @@ def _loads(
     if section.load_file is None:
         shape = _shape(scenario, names, base, times)
         return shape, base[:, None] * shape, ()
-    found = read_powers(section.load_file, names, times, what="load", rules=section.rules())
+    rules = section.rules(_run_end(scenario))
+    found = read_powers(section.load_file, names, times, what="load", rules=rules)
     return np.divide(found.kw, base[:, None]), found.kw, found.audit
 
 
@@ -143,7 +147,8 @@ def _pv(scenario: Scenario, placement: Placement, times: pd.DatetimeIndex) -> tu
     """Available PV in kW, and what a file's values went through."""
     names, section, seed = list(placement.name), scenario.series, scenario.seed
     if section.pv_file is not None:
-        found = read_powers(section.pv_file, names, times, what="PV", rules=section.rules())
+        rules = section.rules(_run_end(scenario))
+        found = read_powers(section.pv_file, names, times, what="PV", rules=rules)
         return found.kw, found.audit
     if section.pv == "roofs":
         roofs = draw_roofs(names, seed=seed, largest_lag_s=section.cloud_lag_s)
@@ -154,16 +159,23 @@ def _pv(scenario: Scenario, placement: Placement, times: pd.DatetimeIndex) -> tu
     return placement.p_peak_kw[:, None] * sun, ()
 
 
-def _tariff(section: TariffSection, times: pd.DatetimeIndex, seed: int) -> tuple[Tariff, tuple[str, ...]]:
+def _run_end(scenario: Scenario) -> pd.Timestamp:
+    clock = scenario.clock
+    return clock.first_tick() + clock.ticks * pd.Timedelta(minutes=clock.step_minutes)
+
+
+def _tariff(scenario: Scenario, times: pd.DatetimeIndex) -> tuple[Tariff, tuple[str, ...]]:
     """Prices of import and export, and what a file's values went through.
 
     Raises  InputError  a file is asked for and none named
     """
+    section, seed = scenario.tariff, scenario.seed
     rule, per_kwh = section.export_rule, section.export_per_kwh
     if section.kind == "csv":
         if section.file is None:
             raise InputError("tariff.kind is 'csv': give tariff.file")
-        found = read_prices(section.file, times, rules=FileRules(resample=section.resample))
+        how = FileRules(resample=section.resample, end=scenario.series.end, needed_until=_run_end(scenario))
+        found = read_prices(section.file, times, rules=how)
         return found.tariff, found.audit
     if section.kind == "ny_like_rtp":
         more = {"allow_negative": section.negative, "delivery": section.delivery}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+import pandas as pd
 import simpy
 
 from anoca.agents import Clock, Homes, Utility, decide, prosumer, utility
@@ -160,13 +161,18 @@ def _loop(
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
         recorder.dms(tick, series.times[tick], desk.problem, desk.request, solution)
         seconds |= _test_optimality(scenario, desk.problem, desk.request, solution, recorder)
-        recorder.homes(tick, series.times[tick : tick + 2], desk.request, solution, home_tick)
+        recorder.homes(tick, _span(series.times, tick, clock.step_s), desk.request, solution, home_tick)
         recorder.plant(reading)
         recorder.close_tick({**seconds, "dms_s": solution.solve_s})
         tell(tick + 1, clock.ticks, recorder.headline())
 
     env.process(_world(env, clock, live))
     env.run()
+
+
+def _span(times: pd.DatetimeIndex, tick: int, step_s: float) -> pd.DatetimeIndex:
+    """Start and end of a tick."""
+    return pd.DatetimeIndex([times[tick], times[tick] + pd.Timedelta(seconds=step_s)])
 
 
 def _plant_controls(scenario: Scenario, feeder: Feeder) -> ControlValues:

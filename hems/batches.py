@@ -112,8 +112,8 @@ class DispatchBatch(_Batch):
 
     p_export_kw          min(OES, AES), exactly
     curtailed            bool, AES below OES: these homes have planned again
-    p_charge_more_kw, p_discharge_less_kw, p_spill_curtail_kw
-                         where the curtailed power goes; their sum, with what devices draw more, is OES - AES
+    p_charge_more_kw, p_discharge_less_kw, p_devices_more_kw, p_spill_curtail_kw
+                         where the curtailed power goes; their sum is OES - AES
     regret_usd           $, what the curtailment costs over the horizon, >= 0
     objective, lower_bound, gap, path, certified   of the plan in force, as in `PlanBatch`
     """
@@ -127,6 +127,7 @@ class DispatchBatch(_Batch):
     curtailed: NDArray[np.bool_]
     p_charge_more_kw: Floats
     p_discharge_less_kw: Floats
+    p_devices_more_kw: Floats
     p_spill_curtail_kw: Floats
     regret_usd: Floats
     objective: Floats
@@ -145,6 +146,7 @@ class DispatchBatch(_Batch):
             curtailed=curtailed,
             p_charge_more_kw=plans.p_charge_kw[:, 0] - planned.p_charge_kw[:, 0],
             p_discharge_less_kw=planned.p_discharge_kw[:, 0] - plans.p_discharge_kw[:, 0],
+            p_devices_more_kw=plans.p_devices_kw[:, 0] - planned.p_devices_kw[:, 0],
             p_spill_curtail_kw=plans.p_spill_kw[:, 0] - planned.p_spill_kw[:, 0],
             regret_usd=np.maximum(plans.objective - planned.objective, 0.0),
             objective=plans.objective.copy(),
@@ -157,8 +159,8 @@ class DispatchBatch(_Batch):
 
     @property
     def p_stored_kw(self) -> Floats:
-        """(n,) curtailed power that stays in the battery: charged more, or discharged less."""
-        return self.p_charge_more_kw + self.p_discharge_less_kw
+        """(n,) curtailed power that stays in the home: charged more, discharged less, drawn by devices."""
+        return self.p_charge_more_kw + self.p_discharge_less_kw + self.p_devices_more_kw
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -16,16 +17,21 @@ _OFFSET = r"(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 _FIX = "write it with its offset, 2026-06-21T12:30-04:00, or name the file's time zone"
 
 
+End = Literal["error", "hold", "shrink"]
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a file that make up the ticks asked for.
 
-    take   (T, k) row numbers; the value of a tick is the mean of its k rows
+    take   (T, k) row numbers; the value of a tick is the mean of its k rows; T is fewer where it may shrink
     step   between the rows of the file
+    known  ticks from the first on that the file has; those behind them repeat its last day
     """
 
     take: NDArray[np.intp]
     step: pd.Timedelta
+    known: int
 
 
 def instants(path: Path, column: pd.Series, *, timezone: str | None, in_order: bool) -> pd.DatetimeIndex:
@@ -94,11 +100,21 @@ def _localised(path: Path, naive: pd.DatetimeIndex, timezone: str | None, in_ord
         ) from exc
 
 
-def rows_of(path: Path, found: pd.DatetimeIndex, times: pd.DatetimeIndex, *, resample: bool) -> Rows:
+def rows_of(
+    path: Path,
+    found: pd.DatetimeIndex,
+    times: pd.DatetimeIndex,
+    *,
+    resample: bool,
+    end: End = "error",
+    needed_until: pd.Timestamp | None = None,
+) -> Rows:
     """Return which rows of a file make up each tick.
 
     found     (R,) instants of the file, increasing     times  (T,) ticks asked for, equally spaced
     resample  allow steps other than the ticks': shorter ones are averaged, longer ones held
+    end, needed_until  what becomes of ticks from `needed_until` on that lie behind the end of the file: an
+              error, "hold": they are the ticks 24 hours before, "shrink": they are left out
     Raises    SeriesFileError: a time twice, steps that are not regular, ticks missing, another step
     """
     if found.has_duplicates:
@@ -118,16 +134,30 @@ def rows_of(path: Path, found: pd.DatetimeIndex, times: pd.DatetimeIndex, *, res
         )
     else:
         take = _resampled(path, found, times, step, tick)
+    known = len(times)
+    if end != "error":
+        begins = found[-1] + step if needed_until is None else max(needed_until, found[-1] + step)
+        known = int(times.searchsorted(begins))
+        take = take[:known] if end == "shrink" else _held(take, known, tick)
     absent = np.asarray((take < 0).any(axis=1), dtype=bool)
     if absent.any():
+        first = times[: len(take)][absent][0]
         raise SeriesFileError(
             path,
-            f"{int(absent.sum())} of {len(times)} ticks missing, the first {times[absent][0]}; needed is "
+            f"{int(absent.sum())} of {len(times)} ticks missing, the first {first}; needed is "
             f"every {_minutes(tick)} from {times[0]} to {times[-1]}, with the horizon of the last tick",
             column="time",
-            time=times[absent][0],
+            time=first,
         )
-    return Rows(np.asarray(take, dtype=np.intp), step)
+    return Rows(np.asarray(take, dtype=np.intp), step, known)
+
+
+def _held(take: NDArray[np.intp], known: int, tick: pd.Timedelta) -> NDArray[np.intp]:
+    """Return the rows with the ticks behind the known ones repeating the day before; -1 without a day."""
+    held, per_day = take.copy(), int(pd.Timedelta(days=1) / tick) if tick else 1
+    for i in range(known, len(take)):
+        held[i] = held[i - per_day] if i >= per_day else -1
+    return held
 
 
 def _step(path: Path, found: pd.DatetimeIndex, times: pd.DatetimeIndex, tick: pd.Timedelta) -> pd.Timedelta:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hems.checks import check_times, read_only
 from hems.config import check_choice
 from hems.errors import SeriesFileError
-from hems.file_times import Rows, instants, rows_of
+from hems.file_times import End, Rows, instants, rows_of
 from hems.tariff import Tariff
 
 Floats = NDArray[np.float64]
@@ -42,6 +42,9 @@ class FileRules:
     resample   allow another step than the clock's: shorter ones are averaged, longer ones held, so that
                the energy of every step of the file stays what it is
     value      column of a long file; None: the only one that is left
+    end        of the data: "error": every tick asked for must be there; "hold": those behind the end of the
+               file repeat the day before them, 24 hours of elapsed time; "shrink": they are left out
+    needed_until  ticks before this time must be there all the same
     Raises     ConfigError for an unknown unit
     """
 
@@ -49,25 +52,34 @@ class FileRules:
     timezone: str | None = None
     resample: bool = False
     value: str | None = None
+    end: End = "error"
+    needed_until: pd.Timestamp | None = None
 
     def __post_init__(self) -> None:
         check_choice("unit", self.unit, get_args(Unit))
+        check_choice("end", self.end, get_args(End))
 
 
 @dataclass(frozen=True, eq=False)
 class PowerFile:
-    """Powers (n, T), kW, in the order of the names asked for, and what was done to get them."""
+    """Powers (n, T), kW, in the order of the names asked for, and what was done to get them.
+
+    known   ticks that the file has, of the T asked for; with "hold" the others repeat its last day, with
+            "shrink" there are no others
+    """
 
     kw: Floats
     audit: tuple[str, ...]
+    known: int
 
 
 @dataclass(frozen=True, eq=False)
 class PriceFile:
-    """Prices on the clock, and what was done to get them."""
+    """Prices on the clock, and what was done to get them; `known` as in `PowerFile`."""
 
     tariff: Tariff
     audit: tuple[str, ...]
+    known: int
 
 
 def read_powers(
@@ -102,12 +114,12 @@ def read_powers(
     unused = [c for c in frame.columns if c not in set(chosen.values())]
     if unused:
         audit.append(f"{path}: {len(unused)} column(s) not used: {', '.join(unused[:5])}")
-    rows = rows_of(path, pd.DatetimeIndex(frame.index), times, resample=rules.resample)
+    rows = _rows(path, frame, times, rules)
     columns = [chosen[name] for name in names]
     values = _numbers(path, frame, columns, rows, times, what=what)
     factor = [_to_kw(units[c], rows.step) for c in columns]
     audit += _changes(path, [units[c] for c in columns], rows, times)
-    return PowerFile(read_only((values * np.array(factor)).T.copy()), tuple(audit))
+    return PowerFile(read_only((values * np.array(factor)).T.copy()), tuple(audit), rows.known)
 
 
 def read_prices(
@@ -137,11 +149,19 @@ def read_prices(
             columns.append(column)
             factors.append(1.0)
     _nothing_missing(path, [c for c in columns if c not in frame.columns], "tariff")
-    rows = rows_of(path, pd.DatetimeIndex(frame.index), times, resample=rules.resample)
+    rows = _rows(path, frame, times, rules)
     prices = _numbers(path, frame, columns, rows, times, what="tariff", signed=True) * np.array(factors)
     audit += _changes(path, [], rows, times)
+    times = times[: len(prices)]
     tariff = Tariff(prices[:, 0], prices[:, 1], allow_arbitrage=allow_arbitrage, times=times)
-    return PriceFile(tariff, tuple(audit))
+    return PriceFile(tariff, tuple(audit), rows.known)
+
+
+def _rows(path: Path, frame: pd.DataFrame, times: pd.DatetimeIndex, rules: FileRules) -> Rows:
+    found = pd.DatetimeIndex(frame.index)
+    return rows_of(
+        path, found, times, resample=rules.resample, end=rules.end, needed_until=rules.needed_until
+    )
 
 
 def _frame(path: Path, what: str) -> pd.DataFrame:
@@ -287,4 +307,7 @@ def _changes(path: Path, units: Sequence[str], rows: Rows, times: pd.DatetimeInd
     if rows.step != tick:
         how = "held" if rows.step > tick else "averaged"
         lines.append(f"{path}: steps of {rows.step} {how} to steps of {tick}")
+    if rows.known < len(times):
+        then = "the last day repeats" if len(rows.take) > rows.known else "plans look less far ahead"
+        lines.append(f"{path}: ends before {times[rows.known]}; {then} from there")
     return lines
