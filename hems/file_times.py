@@ -122,9 +122,7 @@ def rows_of(
         raise SeriesFileError(path, f"time {when} stands there twice; remove one", column="time", time=when)
     tick = times[1] - times[0] if len(times) > 1 else pd.Timedelta(0)
     step = _step(path, found, times, tick)
-    if step == tick or len(times) < 2:
-        take = found.get_indexer(times)[:, None]
-    elif not resample:
+    if step != tick and len(times) > 1 and not resample:
         raise SeriesFileError(
             path,
             f"steps of {_minutes(step)}, the clock's are {_minutes(tick)}; "
@@ -132,13 +130,18 @@ def rows_of(
             column="time",
             time=found[0].tz_convert(times.tz),
         )
-    else:
-        take = _resampled(path, found, times, step, tick)
-    known = len(times)
+    known, asked = len(times), times
     if end != "error":
         begins = found[-1] + step if needed_until is None else max(needed_until, found[-1] + step)
         known = int(times.searchsorted(begins))
-        take = take[:known] if end == "shrink" else _held(take, known, tick)
+        asked = times[:known]
+        if end == "hold":
+            asked = pd.DatetimeIndex(asked.append(_days_before(times[known:], begins)))
+    take = (
+        found.get_indexer(asked)[:, None]
+        if step == tick or len(times) < 2
+        else _resampled(path, found, asked, step, tick)
+    )
     absent = np.asarray((take < 0).any(axis=1), dtype=bool)
     if absent.any():
         first = times[: len(take)][absent][0]
@@ -152,12 +155,10 @@ def rows_of(
     return Rows(np.asarray(take, dtype=np.intp), step, known)
 
 
-def _held(take: NDArray[np.intp], known: int, tick: pd.Timedelta) -> NDArray[np.intp]:
-    """Return the rows with the ticks behind the known ones repeating the day before; -1 without a day."""
-    held, per_day = take.copy(), int(pd.Timedelta(days=1) / tick) if tick else 1
-    for i in range(known, len(take)):
-        held[i] = held[i - per_day] if i >= per_day else -1
-    return held
+def _days_before(times: pd.DatetimeIndex, begins: pd.Timestamp) -> pd.DatetimeIndex:
+    """Return times behind the end as many days of 24 hours earlier as brings them before it."""
+    day = pd.Timedelta(days=1)
+    return times - day * ((times - begins) // day + 1)
 
 
 def _step(path: Path, found: pd.DatetimeIndex, times: pd.DatetimeIndex, tick: pd.Timedelta) -> pd.Timedelta:

@@ -152,7 +152,7 @@ def read_prices(
     rows = _rows(path, frame, times, rules)
     prices = _numbers(path, frame, columns, rows, times, what="tariff", signed=True) * np.array(factors)
     audit += _changes(path, [], rows, times)
-    times = times[: len(prices)]
+    times = times if len(prices) == len(times) else times[: len(prices)]
     tariff = Tariff(prices[:, 0], prices[:, 1], allow_arbitrage=allow_arbitrage, times=times)
     return PriceFile(tariff, tuple(audit), rows.known)
 
