@@ -3,12 +3,15 @@
 fleet = HemsFleet([Home("P1", Battery.powerwall2())], HemsConfig())
 plan = fleet.plan(load_kw, pv_kw, tariff)       # plan.p_export_kw is the OES
 dispatch = fleet.respond(aes_kw)                # AES <= OES from the utility
+curve = fleet.bid_curve("P1")                    # what exporting less would cost, exactly
 realised = fleet.realise(load_kw, pv_kw)        # the SOC moves on
 """
 
 from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
+from hems.bids import BidCurve
 from hems.config import HemsConfig
 from hems.errors import (
+    BidError,
     ConfigError,
     HemsError,
     HomeError,
@@ -40,6 +43,8 @@ from hems.tariff import Tariff, ny_like_tou
 
 __all__ = [
     "Battery",
+    "BidCurve",
+    "BidError",
     "ConfigError",
     "DispatchBatch",
     "FileRules",

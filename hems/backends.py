@@ -6,12 +6,13 @@ A new method is one class with `solve` and one entry in `make_backend`. It may r
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from hems.certificate import Solutions
 from hems.config import HemsConfig
+from hems.cost_to_go import CostToGo
 from hems.dp_backend import DpBackend, compiled_is_there
 from hems.errors import ConfigError
 from hems.lp import LpBackend
@@ -27,6 +28,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeping(Backend, Protocol):
+    """A backend that can keep V_1 of the homes it plans, to answer the utility from."""
+
+    def solve_and_keep(self, problems: Problems) -> tuple[Solutions, CostToGo]:
+        """Return the plans, and V_1 where it is known."""
+        ...
+
+
 class AutoBackend:
     """The dynamic programme for all homes, the LP for those it did not certify, then the MILP."""
 
@@ -36,13 +46,17 @@ class AutoBackend:
 
     def solve(self, problems: Problems) -> Solutions:
         """Return certified plans; where all methods fail the cheapest one, uncertified."""
-        solutions = self._first.solve(problems)
+        return self.solve_and_keep(problems)[0]
+
+    def solve_and_keep(self, problems: Problems) -> tuple[Solutions, CostToGo]:
+        """Return also V_1 of the homes that the dynamic programme has planned."""
+        solutions, to_go = self._first.solve_and_keep(problems)
         for backend in self._others:
             failed = np.flatnonzero(~solutions.certified)
             if not failed.size:
                 break
             solutions.put_better(failed, backend.solve(problems.take(failed)))
-        return solutions
+        return solutions, to_go
 
 
 def make_backend(config: HemsConfig) -> Backend:

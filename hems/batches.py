@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hems.answers import POWERS, TickPlans
 from hems.certificate import Solutions
 from hems.checks import read_only
 from hems.errors import UncertifiedError
@@ -41,11 +42,6 @@ class _Batch:
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 read_only(value)
-
-
-def _powers(plans: Solutions) -> dict[str, Floats]:
-    names = ("p_export_kw", "p_import_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw", "p_devices_kw")
-    return {name: getattr(plans, name)[:, 0].copy() for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +91,7 @@ class PlanBatch(_Batch):
             status=status,
             shortfall_kwh=plans.shortfall_kwh.copy(),
             over_import_kw=plans.p_over_import_kw[:, 0].copy(),
-            **_powers(plans),
+            **{name: getattr(plans, name)[:, 0].copy() for name in (*POWERS, "p_devices_kw")},
         )
 
     def raise_for_status(self) -> None:
@@ -138,23 +134,23 @@ class DispatchBatch(_Batch):
 
     @classmethod
     def of(
-        cls, names: tuple[str, ...], plans: Solutions, *, planned: Solutions, curtailed: NDArray[np.bool_]
+        cls, names: tuple[str, ...], plans: TickPlans, *, planned: TickPlans, curtailed: NDArray[np.bool_]
     ) -> Self:
         """Return the current tick of the plans in force, and what became of the plans before the answer."""
         return cls(
             names=names,
             curtailed=curtailed,
-            p_charge_more_kw=plans.p_charge_kw[:, 0] - planned.p_charge_kw[:, 0],
-            p_discharge_less_kw=planned.p_discharge_kw[:, 0] - plans.p_discharge_kw[:, 0],
-            p_devices_more_kw=plans.p_devices_kw[:, 0] - planned.p_devices_kw[:, 0],
-            p_spill_curtail_kw=plans.p_spill_kw[:, 0] - planned.p_spill_kw[:, 0],
+            p_charge_more_kw=plans.p_charge_kw - planned.p_charge_kw,
+            p_discharge_less_kw=planned.p_discharge_kw - plans.p_discharge_kw,
+            p_devices_more_kw=plans.p_devices_kw - planned.p_devices_kw,
+            p_spill_curtail_kw=plans.p_spill_kw - planned.p_spill_kw,
             regret_usd=np.maximum(plans.objective - planned.objective, 0.0),
             objective=plans.objective.copy(),
             lower_bound=plans.lower_bound.copy(),
             gap=plans.gap,
             path=plans.path.copy(),
             certified=plans.certified,
-            **_powers(plans),
+            **{name: getattr(plans, name).copy() for name in (*POWERS, "p_devices_kw")},
         )
 
     @property

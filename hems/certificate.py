@@ -15,9 +15,8 @@ has to decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,20 @@ _RESIDUAL_TOLERANCE = 1e-9  # kWh or K by which a device may miss an equation of
 _PATH_DTYPE = "<U11"
 _SHOWN = 1e-6  # kWh, K or runs; what a device misses less than this is rounding
 _DECIMALS = 9  # of the battery power and spill of tick 0, kW: takes the solver's rounding out of the OES
+
+
+class _Values(NamedTuple):
+    """The variables of (1) by block, in the order of `hems.model.Columns`."""
+
+    p_import_kw: Floats
+    p_over_import_kw: Floats
+    p_export_kw: Floats
+    p_charge_kw: Floats
+    p_discharge_kw: Floats
+    p_spill_kw: Floats
+    soc_kwh: Floats
+    shortfall_kwh: Floats
+    surplus_kwh: Floats
 
 
 @dataclass(frozen=True)
@@ -64,36 +77,20 @@ class RawPlans:
 
 
 @dataclass(frozen=True, eq=False)
-class Duals:
-    """Multipliers of the equations of (1), to bound its cost from below; any do, good ones do it well.
+class Decisions:
+    """What a backend decided for homes without devices, one row per home; else as `RawPlans`.
 
-    balance (n, T) of (1b), $/kW      dynamics (n, T) of (1c), $/kWh      terminal (n,) of (1d), $/kWh
+    battery_kw, spill_kw   (n, T) net battery power, + charging, and spill
+    found                  (n,) false: nothing
     """
 
-    balance: Floats
-    dynamics: Floats
-    terminal: Floats
-
-
-def dual_bound(problems: Problems, duals: Duals) -> Floats:
-    """Return what no plan can cost less than, (n,) $, by weak duality of the relaxation of (1).
-
-    y'rhs + sum_j min { r_j x_j : lo_j <= x_j <= hi_j },    r = cost - A'y
-
-    Counted from the numbers of (1) and the multipliers alone, so that it holds whoever found them. A variable
-    without limit would make the bound -inf, so the multipliers are first moved to where none of them pays.
-    """
-    structure, cost, lo, hi = problems.structure, problems.cost, problems.col_lo, problems.col_hi
-    col = structure.col
-    balance = np.where(
-        np.isinf(hi[:, col.p_export_kw]), np.maximum(duals.balance, -cost[col.p_export_kw]), duals.balance
-    )
-    balance = np.where(np.isinf(hi[:, col.p_import_kw]), np.minimum(balance, cost[col.p_import_kw]), balance)
-    terminal = np.clip(duals.terminal, -cost[col.surplus_kwh], cost[col.shortfall_kwh])
-    y = np.concatenate([balance, duals.dynamics, terminal[:, None]], axis=1)
-    reduced = np.ascontiguousarray((cost[:, None] - structure.matrix.T @ y.T).T)
-    at = np.where(reduced > 0.0, lo, hi)
-    return np.einsum("ij,ij->i", y, problems.rhs) + np.einsum("ij,ij->i", reduced, np.where(reduced, at, 0.0))
+    battery_kw: Floats
+    spill_kw: Floats
+    found: NDArray[np.bool_]
+    lower_bound: Floats
+    oes_lo_kw: Floats
+    oes_hi_kw: Floats
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -131,15 +128,19 @@ class Solutions:
     device_missed: NDArray[np.bool_]
 
     @classmethod
-    def gather(cls, parts: Sequence[tuple[NDArray[np.intp], Self]]) -> Self:
-        """Return the plans of all homes from those of groups, each with the numbers of its homes."""
-        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-        names = [field.name for field in fields(cls)]
-        return cls(**{n: np.concatenate([getattr(part, n) for _, part in parts])[order] for n in names})
-
-    def copy(self) -> Solutions:
-        """Return a copy whose arrays are its own."""
-        return Solutions(**{name: values.copy() for name, values in vars(self).items()})
+    def room(cls, shape: tuple[int, int]) -> Self:
+        """Return room for the plans of n homes over T ticks, to be filled by `put`."""
+        powers = ("p_import_kw", "p_export_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw")
+        by_tick = (*powers, "p_over_import_kw", "p_devices_kw", "soc_kwh")
+        by_home = ("shortfall_kwh", "objective", "lower_bound", "oes_lo_kw", "oes_hi_kw")
+        return cls(
+            **{name: np.zeros(shape) for name in by_tick},  # not touched until it is written to
+            **{name: np.zeros(shape[0]) for name in by_home},
+            feasible=np.zeros(shape[0], dtype=bool),
+            path=np.full(shape[0], "idle", dtype=_PATH_DTYPE),
+            devices=np.full(shape[0], None, dtype=object),
+            device_missed=np.zeros(shape[0], dtype=bool),
+        )
 
     @property
     def gap(self) -> Floats:
@@ -156,10 +157,13 @@ class Solutions:
         named = np.where(self.path == "idle", "idle", path).astype(_PATH_DTYPE)
         return replace(self, lower_bound=lower_bound, path=named)
 
-    def put(self, rows: NDArray[np.intp], other: Solutions) -> None:
-        """Overwrite the homes numbered `rows` by those of `other`."""
+    def put(self, rows: NDArray[np.intp], other: Solutions, *, devices: bool = True) -> None:
+        """Overwrite the homes numbered `rows` by those of `other`; `devices`: some may have any."""
+        together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) == len(rows) - 1
+        at = slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
         for name, values in vars(self).items():
-            values[rows] = getattr(other, name)
+            if devices or name != "p_devices_kw":
+                values[at] = getattr(other, name)
 
     def put_better(self, rows: NDArray[np.intp], other: Solutions) -> None:
         """As `put` where the plan of `other` is certified or cheaper; keep the better of the lower bounds."""
@@ -169,8 +173,8 @@ class Solutions:
         self.put(rows[better], other.take(better))
         self.lower_bound[rows] = lower_bound
 
-    def take(self, rows: NDArray[np.bool_]) -> Solutions:
-        """Return a copy with the homes where `rows` is true."""
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Solutions:
+        """Return a copy with the homes where `rows` is true, or of these numbers."""
         return Solutions(**{name: values[rows] for name, values in vars(self).items()})
 
 
@@ -263,22 +267,33 @@ def _battery_kw(problems: Problems, solutions: Solutions, which: int) -> Floats:
 
 
 def _complete_plain(problems: Problems, raw: RawPlans) -> Solutions:
+    col = problems.structure.col
     found = ~np.isnan(raw.x[:, 0])
-    x = np.where(found[:, None], raw.x, 0.0)
-    battery, spill = _decisions(problems, x)
+    x = raw.x if found.all() else np.where(found[:, None], raw.x, 0.0)
+    battery, spill = x[:, col.p_charge_kw] - x[:, col.p_discharge_kw], x[:, col.p_spill_kw]
+    decided = Decisions(battery, spill, found, raw.lower_bound, raw.oes_lo_kw, raw.oes_hi_kw, raw.path)
+    return rebuilt(problems, decided)
+
+
+def rebuilt(problems: Problems, decided: Decisions) -> Solutions:
+    """Return as `complete` the plans of homes without devices and rules."""
+    battery, spill = _inside_bounds(problems, decided)
     _respect_soc(problems, battery, spill)
     _respect_limits(problems, battery, spill)
-    return _solutions(problems, raw, battery=battery, spill=spill, found=found)
+    return _solutions(problems, decided, battery=battery, spill=spill)
 
 
-def _decisions(problems: Problems, x: Floats) -> tuple[Floats, Floats]:
-    """Return net battery power (+ charging) and spill, (n, T) kW, inside their bounds."""
-    col = problems.structure.col
-    battery = x[:, col.p_charge_kw] - x[:, col.p_discharge_kw]
-    spill = x[:, col.p_spill_kw].copy()
-    battery[:, 0], spill[:, 0] = battery[:, 0].round(_DECIMALS), spill[:, 0].round(_DECIMALS)
-    battery = np.clip(battery, -problems.col_hi[:, col.p_discharge_kw], problems.col_hi[:, col.p_charge_kw])
-    return battery, np.clip(spill, 0.0, problems.col_hi[:, col.p_spill_kw])
+def _inside_bounds(problems: Problems, decided: Decisions) -> tuple[Floats, Floats]:
+    """Return battery power and spill, (n, T) kW, inside their bounds; 0 where nothing was found."""
+    hi, col = problems.col_hi, problems.structure.col
+    battery = np.clip(decided.battery_kw, -hi[:, col.p_discharge_kw], hi[:, col.p_charge_kw])
+    spill = np.clip(decided.spill_kw, 0.0, hi[:, col.p_spill_kw])
+    for power, limits in ((battery, (col.p_discharge_kw, col.p_charge_kw)), (spill, (None, col.p_spill_kw))):
+        least = 0.0 if limits[0] is None else -hi[:, limits[0].start]
+        power[:, 0] = np.clip(power[:, 0].round(_DECIMALS), least, hi[:, limits[1].start])
+    if not decided.found.all():
+        battery[~decided.found] = spill[~decided.found] = 0.0
+    return battery, spill
 
 
 def _stored_kw(problems: Problems, battery: Floats) -> Floats:
@@ -341,44 +356,52 @@ def _respect_limits(problems: Problems, battery: Floats, spill: Floats) -> None:
     battery += (below - more_spill) - (above - less_spill)
 
 
-def _solutions(
-    problems: Problems, raw: RawPlans, *, battery: Floats, spill: Floats, found: NDArray[np.bool_]
-) -> Solutions:
-    structure = problems.structure
-    col = structure.col
+def _solutions(problems: Problems, decided: Decisions, *, battery: Floats, spill: Floats) -> Solutions:
+    structure, found = problems.structure, decided.found
     p_import = problems.rhs[:, structure.row.balance] + spill + battery
     soc = _soc(problems, battery)
     target = structure.target_tick
     missing = problems.rhs[:, structure.row.terminal] - soc[:, target : target + 1]
-    x = np.zeros_like(raw.x)
-    x[:, col.p_over_import_kw] = np.maximum(p_import - problems.col_hi[:, col.p_import_kw], 0.0)
-    x[:, col.p_import_kw] = np.maximum(p_import, 0.0) - x[:, col.p_over_import_kw]
-    x[:, col.p_export_kw] = np.maximum(-p_import, 0.0)
-    x[:, col.p_charge_kw] = np.maximum(battery, 0.0)
-    x[:, col.p_discharge_kw] = np.maximum(-battery, 0.0)
-    x[:, col.p_spill_kw] = spill
-    x[:, col.soc_kwh] = soc
-    x[:, col.shortfall_kwh] = np.maximum(missing, 0.0)
-    x[:, col.surplus_kwh] = np.maximum(-missing, 0.0)
-    objective = x @ problems.cost
-    lower = np.where(found, raw.lower_bound, -np.inf)
-    passed = np.maximum(problems.col_lo - x, x - problems.col_hi).max(axis=1)
-    return Solutions(
-        p_import_kw=x[:, col.p_import_kw] + x[:, col.p_over_import_kw],
-        p_export_kw=x[:, col.p_export_kw],
-        p_charge_kw=x[:, col.p_charge_kw],
-        p_discharge_kw=x[:, col.p_discharge_kw],
-        p_spill_kw=x[:, col.p_spill_kw],
-        p_over_import_kw=x[:, col.p_over_import_kw],
+    drawn = np.maximum(p_import, 0.0)
+    over = np.maximum(p_import - problems.col_hi[:, structure.col.p_import_kw], 0.0)
+    x = _Values(
+        p_import_kw=drawn - over,
+        p_over_import_kw=over,
+        p_export_kw=np.maximum(-p_import, 0.0),
+        p_charge_kw=np.maximum(battery, 0.0),
+        p_discharge_kw=np.maximum(-battery, 0.0),
+        p_spill_kw=spill,
         soc_kwh=soc,
-        shortfall_kwh=x[:, col.shortfall_kwh.start],
+        shortfall_kwh=np.maximum(missing, 0.0),
+        surplus_kwh=np.maximum(-missing, 0.0),
+    )
+    objective, passed = _judge(problems, x)
+    return Solutions(
+        p_import_kw=drawn,
+        p_export_kw=x.p_export_kw,
+        p_charge_kw=x.p_charge_kw,
+        p_discharge_kw=x.p_discharge_kw,
+        p_spill_kw=spill,
+        p_over_import_kw=over,
+        soc_kwh=soc,
+        shortfall_kwh=x.shortfall_kwh[:, 0],
         objective=objective,
-        lower_bound=lower,
+        lower_bound=np.where(found, decided.lower_bound, -np.inf),
         feasible=found & (passed <= _FEASIBILITY_TOLERANCE),
-        oes_lo_kw=raw.oes_lo_kw,
-        oes_hi_kw=raw.oes_hi_kw,
-        path=np.where(found, raw.path, "idle").astype(_PATH_DTYPE),
+        oes_lo_kw=decided.oes_lo_kw,
+        oes_hi_kw=decided.oes_hi_kw,
+        path=np.where(found, decided.path, "idle").astype(_PATH_DTYPE),
         devices=np.full(len(found), None, dtype=object),
         p_devices_kw=np.zeros_like(p_import),
         device_missed=np.zeros(len(found), dtype=bool),
     )
+
+
+def _judge(problems: Problems, x: _Values) -> tuple[Floats, Floats]:
+    """Return (1a) of the point x, (n,) $, and by how much it passes a bound at most."""
+    objective, passed = np.zeros(len(problems)), np.full(len(problems), -np.inf)
+    for block, values in zip(problems.structure.col, x, strict=True):
+        objective += values @ problems.cost[block]
+        np.maximum(passed, (problems.col_lo[:, block] - values).max(axis=1), out=passed)
+        np.maximum(passed, (values - problems.col_hi[:, block]).max(axis=1), out=passed)
+    return objective, passed

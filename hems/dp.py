@@ -3,7 +3,7 @@
 With psi_k of `hems.stages` the cost-to-go is
 
     V_T(e) = rho (e* - e)^+  [+ rho (e - e*)^+ where the terminal is an equality]
-    V_k(e) = min { psi_k(D) + V_{k+1}(r e + D) },    e_min <= e <= e_max,    r = 1: no self-discharge
+    V_k(e) = min { psi_k(D) + V_{k+1}(keep e + D) },    e_min <= e <= e_max,    keep = 1: no self-discharge
 
 All are convex and piecewise linear. Such a minimum is an infimal convolution: the slopes of V_k are those of
 V_{k+1} and the negated ones of psi_k, merged in order (Bellman, "Dynamic Programming", 1957; Rockafellar,
@@ -12,7 +12,7 @@ and a step is at most eight insertions and two cuts.
 
 Forward from e_0, psi_k' + V_{k+1}' = 0 gives the whole interval of optimal D, from which the tie-break takes
 one. The prices of stored energy, mu_{k+1} in -dV_{k+1}(e_{k+1}) and dpsi_k(D_k), are multipliers of (1c):
-with them `hems.certificate` bounds the cost from below by LP duality, whatever happened here.
+with them `hems.duality` bounds the cost from below by LP duality, whatever happened here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from hems.config import TieBreak
-from hems.stages import SAME_PLACE
+from hems.stages import EQUAL_SLOPE_PER_KW, SAME_PLACE
 
 _INF = float("inf")
 
@@ -41,6 +41,13 @@ class ConvexFunction(NamedTuple):
         ends = list(accumulate(self.width, initial=self.start))[1:]
         ends[-1] = self.end
         return ends
+
+    def around(self, lo: float, hi: float) -> ConvexFunction:
+        """Return the segments that [lo, hi] touches, whole."""
+        ends = self.kinks()
+        first, last = (min(bisect_right(ends, x), len(ends) - 1) for x in (lo, hi))
+        start = self.start if first == 0 else ends[first - 1]
+        return ConvexFunction(self.slope[first : last + 1], self.width[first : last + 1], start, ends[last])
 
     def clipped(self, lo: float, hi: float) -> ConvexFunction | None:
         """Return the function on [lo, hi], None when nothing is left."""
@@ -85,8 +92,8 @@ def terminal(rho: float, surplus_price: float, *, target: float, band: tuple[flo
     return ConvexFunction([-rho, surplus_price], [target - lo, hi - target], lo, hi)
 
 
-def step_back(later: ConvexFunction, stage: Stage, *, kept: float = 1.0) -> ConvexFunction:
-    """Return the function e -> min { stage(D) + later(kept e + D) } on all of its domain."""
+def step_back(later: ConvexFunction, stage: Stage, *, keep: float = 1.0) -> ConvexFunction:
+    """Return the function e -> min { stage(D) + later(keep e + D) } on all of its domain."""
     slope, width = later.slope.copy(), later.width.copy()
     total = 0.0
     for p, w in zip(stage.slope, stage.width, strict=True):
@@ -98,14 +105,14 @@ def step_back(later: ConvexFunction, stage: Stage, *, kept: float = 1.0) -> Conv
             width.insert(at, w)
         total += w
     start, end = later.start - stage.d_min - total, later.end - stage.d_min
-    if kept != 1.0:
-        slope, width = [s * kept for s in slope], [w / kept for w in width]
-        start, end = start / kept, end / kept
+    if keep != 1.0:
+        slope, width = [s * keep for s in slope], [w / keep for w in width]
+        start, end = start / keep, end / keep
     return ConvexFunction(slope, width, start, end)
 
 
 def costs_to_go(
-    last: ConvexFunction, stages: Sequence[Stage], bands: Sequence[tuple[float, float]], *, kept: float = 1.0
+    last: ConvexFunction, stages: Sequence[Stage], bands: Sequence[tuple[float, float]], *, keep: float = 1.0
 ) -> list[ConvexFunction] | None:
     """Return V_1 .. V_T; None where a band cannot be kept.
 
@@ -113,7 +120,7 @@ def costs_to_go(
     """
     found = [last]
     for k in range(len(stages) - 1, 0, -1):
-        clipped = step_back(found[-1], stages[k], kept=kept).clipped(*bands[k - 1])
+        clipped = step_back(found[-1], stages[k], keep=keep).clipped(*bands[k - 1])
         if clipped is None:
             return None
         found.append(clipped)
@@ -135,12 +142,13 @@ class HomePlan(NamedTuple):
     """The plan of one home.
 
     stored_kwh    D of every tick       energy_price   mu_1 .. mu_T, $/kWh of stored energy
-    first         least and largest optimal D of tick 0
+    first         least and largest optimal D of tick 0          later   V_1
     """
 
     stored_kwh: list[float]
     energy_price: list[float]
     first: tuple[float, float]
+    later: ConvexFunction
 
 
 def forward(
@@ -150,7 +158,7 @@ def forward(
     *,
     prefer: Preference,
     equal: float,
-    kept: float = 1.0,
+    keep: float = 1.0,
 ) -> HomePlan | None:
     """Return the plan that starts from `soc_kwh`; None where none keeps to the bands.
 
@@ -159,7 +167,7 @@ def forward(
     e, mu = soc_kwh, 0.0
     stored, price, first = [], [], (0.0, 0.0)
     for k, (stage, to_go) in enumerate(zip(stages, later, strict=True)):
-        e *= kept
+        e *= keep
         ends = to_go.kinks()
         interval = optimal_interval(e, stage, to_go, ends, equal=equal)
         if interval is None:
@@ -169,10 +177,10 @@ def forward(
         e += d
         left, right = slopes_at(e, to_go, ends)
         falls, rises = stage_slopes_at(d, stage)
-        mu = min(max(mu / kept, falls, -right), rises, -left)
+        mu = min(max(mu / keep, falls, -right), rises, -left)
         stored.append(d)
         price.append(mu)
-    return HomePlan(stored, price, first)
+    return HomePlan(stored, price, first, later[0])
 
 
 def optimal_interval(
@@ -220,7 +228,17 @@ def preferred(interval: tuple[float, float], prefer: Preference, k: int) -> floa
                 hi = min(hi, max(begin, lo))
             elif lo < end - SAME_PLACE:
                 hi = lo
-    return min(max(lo, 0.0), hi)
+    return nearest_to_idle((lo, hi))
+
+
+def nearest_to_idle(interval: tuple[float, float]) -> float:
+    """Return the D of least |D|."""
+    return min(max(interval[0], 0.0), interval[1])
+
+
+def equal_slopes(dt_h: float) -> float:
+    """Return the difference, $/kWh, up to which two marginal costs are one."""
+    return EQUAL_SLOPE_PER_KW / dt_h
 
 
 def slopes_at(x: float, function: ConvexFunction, ends: Sequence[float]) -> tuple[float, float]:

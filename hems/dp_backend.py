@@ -7,7 +7,7 @@ rebuilt and costed by `hems.certificate`, and held against a lower bound from LP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hems import dp
-from hems.certificate import Duals, RawPlans, Solutions, complete, dual_bound
+from hems.certificate import Decisions, Path, RawPlans, Solutions, complete, rebuilt
 from hems.config import HemsConfig, TieBreak
+from hems.cost_to_go import CostToGo
+from hems.duality import Duals, dual_bound
 from hems.model import Problems, Structure
 from hems.stages import (
-    EQUAL_SLOPE_PER_KW,
     EXPORT_FIRST,
     SPILL_FIRST,
     Grid,
@@ -34,16 +35,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class DpPlans:
-    """What the dynamic programme decides.
+    """What the dynamic programme decides for n homes.
 
-    stored_kwh    (n, T) D of every tick              found   (n,) false: declined
-    energy_price  (n, T) mu_1 .. mu_T, $/kWh          first   (n, 2) least and largest optimal D of tick 0
+    battery_kw, spill_kw   (n, T)       balance, dynamics   (n, T) multipliers of (1b), $/kW, and (1c), $/kWh
+    band_kw                (n, 2) least and largest export of tick 0 among the equally cheap
+    found                  (n,) false: declined
+    cost_to_go             V_1 of those that are found
     """
 
-    stored_kwh: Floats
-    energy_price: Floats
-    first: Floats
+    battery_kw: Floats
+    spill_kw: Floats
+    balance: Floats
+    dynamics: Floats
+    band_kw: Floats
     found: NDArray[np.bool_]
+    cost_to_go: CostToGo
 
 
 class DpBackend:
@@ -56,19 +62,24 @@ class DpBackend:
 
     def solve(self, problems: Problems) -> Solutions:
         """Return the canonical plan of each home, with a lower bound from LP duality."""
-        compiled = compiled_is_there() if self._compiled is None else self._compiled
-        raw = RawPlans.empty(problems, path="dp_compiled" if compiled else "dp")
-        if problems.structure.one_battery:
-            tie_break = self._config.tie_break
-            g = grid(problems)
-            if compiled:
-                from hems import dp_compiled  # numba is slow to import, and may be missing
+        return self.solve_and_keep(problems)[0]
 
-                plans = DpPlans(*dp_compiled.plan_all(problems, tie_break))
-            else:
-                plans = plan_all(problems, g, tie_break)
-            _fill(raw, problems, g, plans, tie_break)
-        return complete(problems, raw)
+    def solve_and_keep(self, problems: Problems) -> tuple[Solutions, CostToGo]:
+        """Return also V_1 of those homes whose plan is certified."""
+        compiled = compiled_is_there() if self._compiled is None else self._compiled
+        path: Path = "dp_compiled" if compiled else "dp"
+        if not problems.structure.one_battery:
+            nothing = RawPlans.empty(problems, path=path)
+            return complete(problems, nothing), CostToGo.unknown(len(problems))
+        plans = (_compiled if compiled else _plain)(problems, self._config.tie_break)
+        bound = dual_bound(problems, Duals(plans.balance, plans.dynamics, -plans.dynamics[:, -1]))
+        band = np.where(plans.found[:, None], plans.band_kw, np.nan)
+        decided = Decisions(
+            plans.battery_kw, plans.spill_kw, plans.found, bound, band[:, 0], band[:, 1], path
+        )
+        solutions = rebuilt(problems, decided)
+        unproved = plans.cost_to_go.known & ~solutions.certified
+        return solutions, plans.cost_to_go.without(unproved) if unproved.any() else plans.cost_to_go
 
 
 @cache
@@ -81,43 +92,69 @@ def compiled_is_there() -> bool:
     return True
 
 
-def plan_all(problems: Problems, g: Grid, tie_break: TieBreak) -> DpPlans:
-    """Return the plans of all homes, one after the other."""
-    psi = stages(problems, g)
-    prefer = preferences(problems, g, tie_break)
+def _compiled(problems: Problems, tie_break: TieBreak) -> DpPlans:
+    """Return the plans of all homes by one call of compiled code."""
+    from hems import dp_compiled  # numba is slow to import, and may be missing
+
+    found = dp_compiled.plan_all(problems, tie_break)
+    used = found.v_first[-1]
+    to_go = CostToGo(found.v_first, found.v_start, found.v_slope[:used].copy(), found.v_right[:used].copy())
+    return DpPlans(*found[:6], to_go)
+
+
+def _plain(problems: Problems, tie_break: TieBreak) -> DpPlans:
+    """Return the plans of all homes, one after the other in plain Python."""
+    g = grid(problems)
+    psi, prefer = stages(problems, g), preferences(problems, g, tie_break)
     stored, price = np.zeros_like(g.net_load), np.zeros_like(g.net_load)
     interval, found = np.zeros((len(problems), 2)), psi.convex.copy()
+    later: list[dp.ConvexFunction | None] = [None] * len(problems)
     for i in np.flatnonzero(found).tolist():
         plan = _plan_home(problems, psi, i, prefer=prefer(i))
         if plan is None:
             found[i] = False
         else:
-            stored[i], price[i], interval[i] = plan
-    return DpPlans(stored, price, interval, found)
-
-
-def _fill(raw: RawPlans, problems: Problems, g: Grid, plans: DpPlans, tie_break: TieBreak) -> None:
-    """Enter battery power, spill, the band of equally cheap exports, and the lower bound."""
-    structure, rows = problems.structure, plans.found
-    col, dt_h = structure.col, structure.dt_h
-    battery = power_of(structure, plans.stored_kwh)
-    z = g.net_load + battery
-    x = np.zeros_like(raw.x)
-    x[:, col.p_charge_kw], x[:, col.p_discharge_kw] = np.maximum(battery, 0.0), np.maximum(-battery, 0.0)
-    x[:, col.p_spill_kw] = g.spill_at(z, first_used(tie_break))
-    raw.x[rows] = x[rows]
-    least, most = (g.net_load + power_of(structure, d)[:, None] for d in plans.first.T)
-    raw.oes_lo_kw[rows] = g.export_at(most, EXPORT_FIRST)[rows, 0]
-    raw.oes_hi_kw[rows] = g.export_at(least, SPILL_FIRST)[rows, 0]
-    wear = problems.cost[col.p_charge_kw], problems.cost[col.p_discharge_kw]
-    worth = plans.energy_price * dt_h
-    indifferent = np.where(
-        battery < 0.0, worth / structure.eta_discharge + wear[1], worth * structure.eta_charge - wear[0]
+            stored[i], price[i], interval[i], later[i] = plan
+    structure = problems.structure
+    battery = power_of(structure, stored)
+    least, most = (g.net_load + power_of(structure, d)[:, None] for d in interval.T)
+    band = g.export_at(most, EXPORT_FIRST)[:, 0], g.export_at(least, SPILL_FIRST)[:, 0]
+    return DpPlans(
+        battery_kw=battery,
+        spill_kw=g.spill_at(g.net_load + battery, first_used(tie_break)),
+        balance=_power_price(problems, g, battery, price),
+        dynamics=-price,
+        band_kw=np.stack(band, axis=1),
+        found=found,
+        cost_to_go=_reachable(problems, later),
     )
-    least_price, most_price = g.slopes_at(z)
-    power_price = np.clip(indifferent, dt_h * least_price, dt_h * most_price)
-    duals = Duals(power_price, -plans.energy_price, plans.energy_price[:, -1])
-    raw.lower_bound[rows] = dual_bound(problems, duals)[rows]
+
+
+def _power_price(problems: Problems, g: Grid, battery_kw: Floats, energy_price: Floats) -> Floats:
+    """Return the price of power, (n, T) $/kW: the battery's, as far as the slopes of G allow."""
+    structure, cost = problems.structure, problems.cost
+    worth = energy_price * structure.dt_h
+    out = worth / structure.eta_discharge + cost[structure.col.p_discharge_kw]
+    into = worth * structure.eta_charge - cost[structure.col.p_charge_kw]
+    least, most = g.slopes_at(g.net_load + battery_kw)
+    return np.clip(np.where(battery_kw < 0.0, out, into), structure.dt_h * least, structure.dt_h * most)
+
+
+def _reachable(problems: Problems, later: Sequence[dp.ConvexFunction | None]) -> CostToGo:
+    """Return what tick 0 can reach of each V_1."""
+    structure, hi = problems.structure, problems.col_hi
+    e = structure.keep * problems.soc_kwh
+    least = e + energy_of(structure, -hi[:, structure.col.p_discharge_kw.start])
+    most = e + energy_of(structure, hi[:, structure.col.p_charge_kw.start])
+    start, slope, right, size = np.zeros(len(problems)), [], [], np.zeros(len(problems), dtype=np.int64)
+    for i, function in enumerate(later):
+        if function is not None:
+            part = function.around(float(least[i]), float(most[i]))
+            start[i], size[i] = part.start, len(part.slope)
+            slope += part.slope
+            right += part.kinks()
+    first = np.concatenate([[0], np.cumsum(size)])
+    return CostToGo(first, start, np.array(slope, dtype=np.float64), np.array(right, dtype=np.float64))
 
 
 def preferences(problems: Problems, g: Grid, tie_break: TieBreak) -> Callable[[int], dp.Preference]:
@@ -154,8 +191,9 @@ def _plan_home(problems: Problems, psi: Stages, i: int, *, prefer: dp.Preference
         target=float(problems.rhs[i, structure.row.terminal.start]),
         band=bands[-1],
     )
-    to_go = dp.costs_to_go(last, home, bands)
+    to_go = dp.costs_to_go(last, home, bands, keep=structure.keep)
     if to_go is None:
         return None
-    equal = EQUAL_SLOPE_PER_KW / structure.dt_h
-    return dp.forward(float(problems.soc_kwh[i]), home, to_go, prefer=prefer, equal=equal)
+    equal = dp.equal_slopes(structure.dt_h)
+    start = float(problems.soc_kwh[i])
+    return dp.forward(start, home, to_go, prefer=prefer, equal=equal, keep=structure.keep)

@@ -8,6 +8,7 @@ HemsError
 │   └── SeriesFileError  the same, in a file: names it, the column and the first bad time
 ├── SetpointError      an AES outside [0, OES]                           (also ValueError)
 ├── SequenceError      plan / respond / realise called out of order      (also RuntimeError)
+├── BidError           a bid curve of a home that has none               (also RuntimeError)
 └── UncertifiedError   `raise_for_status()` on a plan without certificate (also RuntimeError)
 """
 
@@ -51,6 +52,10 @@ class SetpointError(HemsError, ValueError):
 
 class SequenceError(HemsError, RuntimeError):
     """A step of the tick was called before the step it depends on."""
+
+
+class BidError(HemsError, RuntimeError):
+    """The plan of a home left no cost-to-go behind, so that its bid curve is not known."""
 
 
 class UncertifiedError(HemsError, RuntimeError):

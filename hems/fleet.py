@@ -10,22 +10,30 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from hems.backends import Backend, make_backend
+from hems.answers import POWERS, TickPlans
 from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
+from hems.bids import BidCurve
 from hems.certificate import Solutions
 from hems.checks import check_series, check_step
-from hems.closed_form import ClosedFormBackend
 from hems.config import HemsConfig
 from hems.devices.equipment import Equipment, Powers, table
-from hems.errors import ConfigError, HomeError, SequenceError, SeriesError, SetpointError, TariffError
+from hems.errors import (
+    BidError,
+    ConfigError,
+    HomeError,
+    SequenceError,
+    SeriesError,
+    SetpointError,
+    TariffError,
+)
 from hems.household import Home, HomeArrays
-from hems.model import Extras, Problems, Window, build_problems, build_structure
+from hems.model import Window
+from hems.planner import Planner
 from hems.realise import SetPoints, live_through
 from hems.target import target_of
 from hems.tariff import Tariff
@@ -38,17 +46,6 @@ AES_TOLERANCE_KW = 1e-6
 
 _SHOWN = 1e-6  # kW or kWh; smaller shortfalls and overloads are rounding
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Homes that share a structure: the rows they have in the fleet, and who plans for them."""
-
-    rows: Rows
-    eta_charge: float
-    eta_discharge: float
-    extras: Extras
-    backend: Backend
 
 
 class HemsFleet:
@@ -73,31 +70,13 @@ class HemsFleet:
             raise SeriesError(f"soc_start has shape {start.shape}; needed is one value, or one per home.")
         self.soc_kwh = start * self._arrays.capacity_kwh
         self._equipment = Equipment(self.homes, self.config.dt_h)
-        self._groups = self._make_groups()
+        self._planner = Planner(self._arrays, self._equipment, self.config)
         self._window: Window | None = None
-        self._problems: list[Problems] = []
-        self._planned: Solutions | None = None
-        self._in_force: Solutions | None = None
+        self._plans: Solutions | None = None
+        self._planned: TickPlans | None = None  # None once the tick is lived through
+        self._in_force: TickPlans | None = None
+        self._curtailed = np.zeros(len(homes), dtype=bool)
         self._dispatch: DispatchBatch | None = None
-
-    def _make_groups(self) -> list[_Group]:
-        """Sort the homes by what makes a structure: efficiencies, and `Extras` of a horizon of one tick."""
-        homes, config = self._arrays, self.config
-        planner, closed_form = make_backend(config), ClosedFormBackend(config)
-        kinds: dict[tuple[bool, float, float, Extras], list[int]] = {}
-        for i in range(len(self.homes)):
-            extras = Extras(
-                self_discharge_per_h=float(homes.self_discharge_per_h[i]),
-                battery_export=bool(homes.battery_export[i]) or not homes.stores[i],
-                grid_charging=bool(homes.grid_charging[i]) or not homes.stores[i],
-                devices=self._equipment.blocks(i, 1),
-            )
-            etas = float(homes.eta_charge[i]), float(homes.eta_discharge[i])
-            kinds.setdefault((bool(homes.stores[i]), *etas, extras), []).append(i)
-        return [
-            _Group(np.array(rows), eta_c, eta_d, extras, planner if stores else closed_form)
-            for (stores, eta_c, eta_d, extras), rows in kinds.items()
-        ]
 
     @property
     def soc_kwh(self) -> Floats:
@@ -145,35 +124,11 @@ class HemsFleet:
         target, beyond = target_of(self.config, tariff)
         pv = np.minimum(pv, self._arrays.pv_limit_kw[:, None])
         window = Window(load, pv, tariff, export_cap_kw=cap, ticks_to_target=beyond)
-        problems = [self._problems_of(group, window, target) for group in self._groups]
-        parts = [
-            (group.rows, group.backend.solve(part))
-            for group, part in zip(self._groups, problems, strict=True)
-        ]
-        self._window, self._problems, self._dispatch = window, problems, None
-        self._planned = self._in_force = Solutions.gather(parts)
-        return PlanBatch.of(self.names, self._planned, status=self._status(self._planned))
-
-    def _problems_of(self, group: _Group, window: Window, target_tick: int | None) -> Problems:
-        n_ticks, extras = window.tariff.n_ticks, group.extras
-        if extras.devices or target_tick is not None:
-            blocks = self._equipment.blocks(int(group.rows[0]), n_ticks)
-            extras = replace(extras, target_tick=target_tick, devices=blocks)
-        structure = build_structure(
-            n_ticks,
-            self.config.dt_h,
-            eta_charge=group.eta_charge,
-            eta_discharge=group.eta_discharge,
-            extras=extras,
-        )
-        return build_problems(
-            structure,
-            self._arrays.take(group.rows),
-            window=window.take(group.rows),
-            soc_kwh=self._soc_kwh[group.rows],
-            config=self.config,
-            devices=self._equipment.seen(group.rows),
-        )
+        self._plans = plans = self._planner.plan(window, self._soc_kwh, target)
+        self._window, self._dispatch = window, None
+        self._planned = self._in_force = TickPlans.of(plans)
+        self._curtailed = np.zeros(len(self.names), dtype=bool)
+        return PlanBatch.of(self.names, plans, status=self._status(plans))
 
     def _check_pv(self, pv_kw: Floats) -> None:
         wrong = ~self._arrays.has_pv & (pv_kw > 0.0).reshape(len(self.names), -1).any(axis=1)
@@ -232,23 +187,16 @@ class HemsFleet:
         aes_kw   (n,) kW, 0 <= AES <= OES; AES = OES is the go-ahead, and changes nothing
         Raises   SetpointError naming the home (nothing has changed then); SequenceError before `plan`
         """
-        if self._planned is None or self._window is None:
+        if self._planned is None or self._window is None or self._plans is None:
             raise SequenceError("respond() needs the plan of this tick: call plan() first.")
-        planned, pv_kw = self._planned, self._window.pv_kw
-        repeat = min(self.config.expect_repeat, pv_kw.shape[1] - 1)
-        oes = planned.p_export_kw[:, 0]
-        aes = self._check_aes(aes_kw, oes)
-        curtailed = oes - aes > AES_TOLERANCE_KW
-        in_force = planned.copy()
-        for group, problems in zip(self._groups, self._problems, strict=True):
-            local = np.flatnonzero(curtailed[group.rows])
-            if local.size:
-                rows = group.rows[local]
-                seen_kw = pv_kw[rows] if repeat else pv_kw[rows, 0]
-                cut = problems.take(local).export_fixed(aes[rows], pv_kw=seen_kw, repeat=repeat)
-                in_force.put(rows, group.backend.solve(cut))
-        _hold_export(in_force, aes, pv_kw=pv_kw[:, 0])
-        self._in_force = in_force
+        planned = self._planned
+        aes = self._check_aes(aes_kw, planned.p_export_kw)
+        curtailed = planned.p_export_kw - aes > AES_TOLERANCE_KW
+        in_force = TickPlans.of(self._plans)
+        for rows, plans in self._planner.answers(np.flatnonzero(curtailed), aes, self._plans):
+            in_force.put(rows, plans)
+        _hold_export(in_force, aes, pv_kw=self._window.pv_kw[:, 0])
+        self._in_force, self._curtailed = in_force, curtailed
         self._dispatch = DispatchBatch.of(self.names, in_force, planned=planned, curtailed=curtailed)
         return self._dispatch
 
@@ -348,38 +296,70 @@ class HemsFleet:
         home     its number or its name
         Returns  powers kW, soc_kwh at the *end* of the tick, prices $/kWh; indexed by the tz-aware starts of
                  the ticks if the tariff has `times`, else by tick number. Columns of its devices follow, with
-                 their names before them: car_energy_kwh
+                 their names before them: car_energy_kwh. `attrs` has path, objective, lower bound, gap,
+                 shortfall, and the regret of a curtailment
         Raises   SequenceError before the first `plan`; KeyError for an unknown home
         """
-        if self._in_force is None or self._window is None:
+        if self._in_force is None or self._window is None or self._plans is None:
             raise SequenceError("explain() needs a plan: call plan() first.")
         i = self._number(home)
-        window, plan = self._window, self._in_force
-        tariff = window.tariff
+        window, tariff, now = self._window, self._window.tariff, self._in_force
+        cut = self._curtailed[i]
+        plan = self._planner.whole(i, now.p_export_kw[i]) if cut else self._plans.take(np.array([i]))
         index = pd.RangeIndex(tariff.n_ticks, name="tick") if tariff.times is None else tariff.times
-        return pd.DataFrame(
+        explained = pd.DataFrame(
             {
                 "p_load_kw": window.load_kw[i],
                 "p_pv_kw": window.pv_kw[i],
-                "p_import_kw": plan.p_import_kw[i],
-                "p_export_kw": plan.p_export_kw[i],
-                "p_charge_kw": plan.p_charge_kw[i],
-                "p_discharge_kw": plan.p_discharge_kw[i],
-                "p_spill_kw": plan.p_spill_kw[i],
-                "soc_kwh": plan.soc_kwh[i],
+                **{name: np.append(getattr(now, name)[i], getattr(plan, name)[0, 1:]) for name in POWERS},
+                "soc_kwh": plan.soc_kwh[0],
                 "import_price_per_kwh": tariff.import_price_per_kwh,
                 "export_price_per_kwh": tariff.export_price_per_kwh,
-                **self._devices_explained(i, plan.devices[i]),
+                **self._devices_explained(i, plan.devices[0]),
             },
             index=index,
         )
+        explained.attrs = {
+            "home": self.names[i],
+            "path": str(now.path[i]),
+            "objective_usd": float(now.objective[i]),
+            "lower_bound_usd": float(now.lower_bound[i]),
+            "gap": float(now.gap[i]),
+            "certified": bool(now.certified[i]),
+            "shortfall_kwh": float(plan.shortfall_kwh[0]),
+            "regret_usd": max(0.0, float(now.objective[i] - self._plans.objective[i])),
+        }
+        return explained
 
     def _devices_explained(self, home: int, y: Floats | None) -> dict[str, Floats]:
-        for group, problems in zip(self._groups, self._problems, strict=True):
-            if y is not None and home in group.rows:
-                seen = problems.devices[int(np.searchsorted(group.rows, home))]
-                return table(seen, [placed.block for placed in problems.structure.placed], y)
-        return {}
+        seen = self._planner.seen(home)
+        if y is None or self._window is None:
+            return {}
+        n_ticks = self._window.tariff.n_ticks
+        return table(seen, [one.device.block(n_ticks, self.config.dt_h) for one in seen], y)
+
+    def bid_curve(self, home: int | str) -> BidCurve:
+        """Return what every export below the planned one costs a home over the horizon, exactly.
+
+        home     its number or its name
+        Raises   SequenceError before the first `plan`; KeyError for an unknown home
+                 BidError  the home was planned by LP or MILP, or expects its cap again: no cost-to-go is
+                 kept for it, and its cost need not be convex. `respond` tells the regret at one AES
+        """
+        if self._plans is None:
+            raise SequenceError("bid_curve() needs a plan: call plan() first.")
+        i = self._number(home)
+        row = np.array([i])
+        planned = TickPlans.of(self._plans, row)
+        curve = self._planner.bids(i, planned, float(self._plans.soc_kwh[i, 0]))
+        if curve is None:
+            again = ", and expects its cap again" if self.config.expect_repeat else ""
+            raise BidError(
+                f"home {self.names[i]!r} has no cost-to-go to bid from: its plan is by "
+                f"{planned.path[0]!r}{again}. "
+                "Use respond() at an AES."
+            )
+        return curve
 
     def _number(self, home: int | str) -> int:
         if isinstance(home, str) and home not in self.names:
@@ -407,10 +387,10 @@ def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:
             )
 
 
-def _hold_export(plan: Solutions, aes_kw: Floats, *, pv_kw: Floats) -> None:
-    """Make the export of tick 0 the AES to the last bit, in place; spill, then battery, take the rounding."""
-    above = plan.p_export_kw[:, 0] - aes_kw
-    spill = np.clip(plan.p_spill_kw[:, 0] + above, 0.0, pv_kw)
-    battery = plan.p_charge_kw[:, 0] - plan.p_discharge_kw[:, 0] + above - (spill - plan.p_spill_kw[:, 0])
-    plan.p_export_kw[:, 0], plan.p_spill_kw[:, 0] = aes_kw, spill
-    plan.p_charge_kw[:, 0], plan.p_discharge_kw[:, 0] = np.maximum(battery, 0.0), np.maximum(-battery, 0.0)
+def _hold_export(plan: TickPlans, aes_kw: Floats, *, pv_kw: Floats) -> None:
+    """Make the export the AES to the last bit, in place; spill, then battery, take the rounding."""
+    above = plan.p_export_kw - aes_kw
+    spill = np.clip(plan.p_spill_kw + above, 0.0, pv_kw)
+    battery = plan.p_charge_kw - plan.p_discharge_kw + above - (spill - plan.p_spill_kw)
+    plan.p_export_kw[:], plan.p_spill_kw[:] = aes_kw, spill
+    plan.p_charge_kw[:], plan.p_discharge_kw[:] = np.maximum(battery, 0.0), np.maximum(-battery, 0.0)

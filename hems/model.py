@@ -114,8 +114,8 @@ class Structure:
 
     @property
     def one_battery(self) -> bool:
-        """Whether (1) is the text above alone: one SOC, no losses at rest, no rules, no devices."""
-        return self.extras == PLAIN
+        """Whether (1) is the text above alone, but for losses at rest: one SOC, no rules, no devices."""
+        return replace(self.extras, self_discharge_per_h=0.0) == PLAIN
 
     @property
     def keep(self) -> float:

@@ -40,7 +40,7 @@ def test_a_step_back_merges_slopes_and_adds_equal_ones() -> None:
 
 def test_self_discharge_stretches_the_energy_axis() -> None:
     later = ConvexFunction([-2.0, 0.0], [1.0, 3.0], 0.0, 4.0)
-    got = step_back(later, Stage([0.5], [1.0], 0.0), kept=0.5)
+    got = step_back(later, Stage([0.5], [1.0], 0.0), keep=0.5)
     # e -> min { 0.5 D + later(e / 2 + D) }: 0.5 e has to lie between -1 and 4.
     assert got == ([-1.0, -0.25, 0.0], [2.0, 2.0, 6.0], -2.0, 8.0)
 

@@ -354,7 +354,7 @@ def test_only_plain_homes_are_for_a_programme_over_one_soc(one_home: Fleet, flat
     for options, plain in (({}, True), ({"battery_export": False}, False), ({"grid_charging": False}, False)):
         fleet = one_home(**options)
         fleet.plan(LOAD, PV, flat())
-        assert [p.structure.one_battery for p in fleet._problems] == [plain]
+        assert [p.structure.one_battery for p in fleet._planner.problems()] == [plain]
     assert PLAIN.devices == ()
 
 

@@ -12,7 +12,7 @@ def ticks(pi: list[float], pe: list[float], **options: object) -> tuple[list[int
     fleet = HemsFleet([Home("A", LOSSY, import_limit_kw=9.0, export_limit_kw=9.0)], config)
     tariff = Tariff(np.array(pi), np.array(pe), allow_arbitrage=True)
     fleet.plan([np.zeros(len(pi))], [np.zeros(len(pi))], tariff)
-    battery, grid = MilpBackend(config, everywhere=False)._needed(fleet._problems[0])
+    battery, grid = MilpBackend(config, everywhere=False)._needed(fleet._planner.problems()[0])
     return battery.tolist(), grid.tolist()
 
 
