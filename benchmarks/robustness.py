@@ -5,9 +5,10 @@
 Case k is drawn from the seed k alone (`anoca.studies.benching.seeded`), its norm by turns. After `dms.solve`:
 
     certified     is what is published certified, but for ticks that are infeasible
-    multistart    an optimiser's answer is held against Ipopt from displaced starts; 0.5 % worse is counted
+    multistart    an optimiser's answer is held against those from displaced starts (reduced method or
+                  barrier, and Ipopt where they do not end); 0.5 % worse is counted
     infeasible    a tick called so is searched for a safe point: power flows at uniform caps and shares, and
-                  Ipopt from displaced starts; one that is found makes it a false alarm
+                  optimisers from displaced starts; one that is found makes it a false alarm
 
 Every case is one line of results/bench/robustness.jsonl: run it again for the rest. Writes
 docs/robustness.md.
@@ -91,7 +92,7 @@ def judged(key: str, starts: int) -> list[Row]:
         "seconds": seconds,
         "curtailed_kw": solution.total_curtailed_kw,
         "asked_kw": float(request.p_export_kw.sum()),
-        "objective": problem.objective(solution.unit_curtail_kw),
+        "objective": problem.objective(solution.unit_curtail_kw, request),
         "binding": solution.binding(),
         "named": len(named(solution)),
         "crashed": False,
@@ -106,8 +107,8 @@ def judged(key: str, starts: int) -> list[Row]:
 def _against_multistart(
     problem: DmsProblem, request: DmsRequest, solution: DmsSolution, starts: int, seed: int
 ) -> Row:
-    found = multistart(problem, request, n=starts, seed=seed)
-    mine = problem.objective(solution.unit_curtail_kw)
+    found = multistart(problem, request, n=starts, seed=seed, method="auto")
+    mine = problem.objective(solution.unit_curtail_kw, request)
     worse = mine / found.best - 1 if np.isfinite(found.best) and found.best > 0 else np.nan
     return {"multistart": found.best if np.isfinite(found.best) else None, "worse": float(worse)}
 
@@ -128,7 +129,7 @@ def safe_point(problem: DmsProblem, request: DmsRequest, starts: int, seed: int)
             if held(problem, request, cut).within():
                 return f"uniform {rule} {part:.3f}"
     nominal = replace(problem, limits=replace(problem.limits, preexisting="strict"))
-    found = multistart(nominal, request, n=max(starts, 1), seed=seed).starts
+    found = multistart(nominal, request, n=max(starts, 1), seed=seed, method="auto").starts
     good = [s.name for s in found if s.solution.certificate.safe == "yes"]
     return good[0] if good else ""
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dms.interior import IpoptOptions
+from dms.methods import METHODS, auto
 from dms.problem import DmsProblem
 from dms.request import DmsRequest
 from dms.rungs import in_norm
 from dms.solution import DmsSolution, Status
+from dms.stages import Method
 from dms.tick import Tick, from_point, optimise, start_numbers, with_limits_in_force
 from feeders.table import Array
 
@@ -76,16 +78,19 @@ def multistart(
     seed: int = 0,
     options: IpoptOptions | None = None,
     position: Array | None = None,
+    method: str = "ipopt",
 ) -> Multistart:
     """Solve a tick from n displaced start points: zero export, other norms' optima, random curtailments.
 
     position  (n_controls,) where taps and capacitor steps are held; default: as the feeder has them
+    method    one of `dms.methods.METHODS`, or "auto": the first of them that ends at an optimum
     Raises    ValueError           n is not positive
+              KeyError             there is no such method
               IpoptMissingError    cyipopt is not installed
     """
     if n < 1:
         raise ValueError(f"n = {n} start points; give at least 1")
-    began = time.perf_counter()
+    began, each = time.perf_counter(), auto if method == "auto" else METHODS[method]
     here = problem.controls.present(problem.feeder) if position is None else np.asarray(position, dtype=float)
     network = problem.network_at(here)
     tick = Tick(problem, request, here, here, network, began, problem.limits_at(request, network))
@@ -93,31 +98,36 @@ def multistart(
     if not operating:
         return Multistart((), time.perf_counter() - began)
     starts = []
-    for (name, curtail_kw), _ in zip(_start_points(tick, options, seed), range(n), strict=False):
-        solution = _solved_from(tick, curtail_kw, name, options or IpoptOptions())
+    for (name, curtail_kw), _ in zip(_start_points(tick, options, seed, each), range(n), strict=False):
+        solution = _solved_from(tick, curtail_kw, name, options or IpoptOptions(), each)
         good = solution.status is Status.CURTAILED
         objective = problem.objective(solution.unit_curtail_kw, request) if good else np.inf
         starts.append(Start(name, objective, solution))
     return Multistart(tuple(starts), time.perf_counter() - began)
 
 
-def _solved_from(tick: Tick, curtail_kw: Array, name: str, options: IpoptOptions) -> DmsSolution:
-    """From the power flow at a curtailment; with the barrier falling step by step where that fails."""
-    solution = from_point(tick, optimise(tick, start_numbers(tick, curtail_kw), options), name)
+def _solved_from(
+    tick: Tick, curtail_kw: Array, name: str, options: IpoptOptions, method: Method
+) -> DmsSolution:
+    """From the power flow at a curtailment; by Ipopt, its barrier falling step by step, where that fails."""
+    point = optimise(tick, start_numbers(tick, curtail_kw), options, method=method)
+    solution = from_point(tick, point, name)
     if solution.status is Status.CURTAILED or options.mu_strategy == "monotone":
         return solution
     sure = replace(options, mu_strategy="monotone")
     return from_point(tick, optimise(tick, start_numbers(tick, curtail_kw), sure), name)
 
 
-def _start_points(tick: Tick, options: IpoptOptions | None, seed: int) -> Iterator[tuple[str, Array]]:
+def _start_points(
+    tick: Tick, options: IpoptOptions | None, seed: int, method: Method
+) -> Iterator[tuple[str, Array]]:
     """Names and curtailments (n_units,) kW, without end."""
     yield "from zero export", tick.most_kw
     for norm in NEIGHBOURS:
         if norm != tick.problem.norm:
             other = in_norm(tick, norm)
-            curtail = _solved_from(other, other.most_kw, norm, options or IpoptOptions()).unit_curtail_kw
-            yield f"from the optimum of {norm}", np.clip(curtail, 0.0, tick.most_kw)
+            found = _solved_from(other, other.most_kw, norm, options or IpoptOptions(), method)
+            yield f"from the optimum of {norm}", np.clip(found.unit_curtail_kw, 0.0, tick.most_kw)
     rng = np.random.default_rng(seed)
     count = 0
     while True:

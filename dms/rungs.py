@@ -184,8 +184,8 @@ BRIEF: tuple[Rung, ...] = (reduced_warm, reduced, barrier, interior)
 def of_method(method: str, problem: DmsProblem) -> list[Rung]:
     """The rungs of one method, or with "auto" of all that suit.
 
-    The reduced method does not suit norms whose rows tie every curtailment to a control of its own
-    (case 2, proportional: half a minute before it gives up, against a second of Ipopt).
+    The reduced method does not suit norms whose rows tie every curtailment to a control of its own: it gives
+    up on them (case 2, proportional).
     Raises  KeyError  there is no such method
     """
     if method == "auto":
