@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hems import FileRules
+from hems import ConfigError, FileRules
 from hems.clouds import MAX_LAG_S
-from hems.forecasters import BUILT_IN
+from hems.forecasters import check_method
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -134,6 +134,8 @@ class ForecastSection(_Section):
     @field_validator("method")
     @classmethod
     def _a_name(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError(f"name a method: {', '.join(BUILT_IN)}, or module:Class")
+        try:
+            check_method(value)
+        except ConfigError as exc:
+            raise ValueError(f"{exc} Or name a class of your own: module:Class") from exc
         return value

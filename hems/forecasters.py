@@ -176,7 +176,8 @@ def make_forecaster(
         return Perfect() if method == "perfect" else Noisy(Forecaster(seed, noise or ForecastNoise(), dt_h))
     make: Callable[..., Any] = Persistence
     if method != "persistence":
-        make = _named_class(method) if ":" in method else _registered(method)
+        check_method(method)
+        make = _named_class(method) if ":" in method else _OWN[method]
         more |= {"seed": seed, "dt_h": dt_h}
     try:
         made = make(**more)
@@ -188,9 +189,10 @@ def make_forecaster(
     return checked
 
 
-def _registered(method: str) -> Callable[..., Any]:
-    check_choice("forecaster", method, [*BUILT_IN, *_OWN])
-    return _OWN[method]
+def check_method(method: str) -> None:
+    """Raise ConfigError, with the nearest name, unless `method` is known by name or is a dotted path."""
+    if ":" not in method:
+        check_choice("forecaster", method, [*BUILT_IN, *_OWN])
 
 
 def _named_class(method: str) -> Callable[..., Any]:

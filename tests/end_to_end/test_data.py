@@ -158,7 +158,7 @@ def test_a_users_forecaster_runs_and_its_file_is_an_input(
         ({"series.cloud_lag_s": -1}, "cloud_lag_s"),
         ({"tariff.kind": "flat", "tariff.export": "supply"}, "no supply price"),
         ({"tariff.kind": "csv", "tariff.export": "net"}, "leave `export` out"),
-        ({"forecast.method": ""}, "name a method"),
+        ({"forecast.method": ""}, "Or name a class of your own"),
         ({"forecast.method": "persistance"}, "did you mean 'persistence'"),
         ({"forecast.method": "perfect", "forecast.options": {"blend_h": 1}}, "takes no options"),
         ({"forecast.method": "nowhere_at_all:Class"}, "Python path"),

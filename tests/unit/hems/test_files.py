@@ -89,6 +89,12 @@ def test_rows_out_of_order_are_sorted_and_said(tmp_path: Path) -> None:
     assert "sorted" in found.audit[0]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text(frame().to_csv(index=False), encoding="utf-8-sig")
+    np.testing.assert_array_equal(read_powers(path, NAMES, TIMES).kw[0], 1.0 + np.arange(12))
+
+
 def test_unused_columns_are_said(tmp_path: Path) -> None:
     assert "1 column(s) not used: farm" in read_powers(written(tmp_path, frame()), ["1"], TIMES).audit[0]
 
