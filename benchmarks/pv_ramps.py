@@ -27,7 +27,7 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "pv-ramps.md"
 RECORDS = {"PV5sdata1.csv": 5, "Normalized-1s-2900-pts.CSV": 1, "StrwPlns1sec30min.csv": 1}
 """File and seconds between its values."""
 STEPS = (10, 30, 60, 300)
-DAYS, SEED = 60, 0
+DAYS, SEED = 60, 77  # the parameters were chosen with seeds 0 to 3
 NY = "America/New_York"
 
 TOLERANCE = {

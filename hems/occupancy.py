@@ -64,7 +64,7 @@ def _rates(workday: bool) -> Floats:
         works = kind == 0 and workday
         rise = 7.7 if works else 8.4 + late
         rates[kind, _ASLEEP, 0] = bumps(hours, 0.02, (rise, 0.7, 1.6), (rise + 2.0, 1.2, 1.2))
-        rates[kind, _ACTIVE, 0] = bumps(hours, 0.01, (24.0 + late / 2, 0.9, 1.8), (2.0, 1.5, 1.8))
+        rates[kind, _ACTIVE, 0] = bumps(hours, 0.01, (24.2 + late / 2, 0.9, 1.8), (2.0, 1.5, 1.8))
         leave = (
             ((8.7, 0.6, 1.8), (13.2, 0.8, 0.4))
             if works
