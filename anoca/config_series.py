@@ -21,7 +21,7 @@ class _Section(BaseModel):
 
 
 class TariffSection(_Section):
-    """Prices: synthetic and New-York-like, flat, or from a file.
+    """Prices: synthetic and New-York-like, flat, or from a file. Homes know them over their horizon.
 
     kind      "ny_like_tou": delivery by the clock, flat supply; "ny_like_rtp": supply that changes every five
               minutes, seeded; "flat"; "csv": from `file`
@@ -66,8 +66,9 @@ class TariffSection(_Section):
 class SeriesSection(_Section):
     """True load and PV of the prosumers, kW: synthetic, or from CSV or Parquet.
 
-    load       "curve": a day curve with noise, 1 around noon; "homes": built from people and appliances, on
-               the average 1 around noon; both times base kW. load_model: of "homes", "european" or "new_york"
+    load       "curve": a day curve with noise, 1 around noon; "homes": built from people and appliances, 1
+               around noon on the average of homes and days of June; both times base kW
+    load_model  of "homes": "european" or "new_york"
     pv         "shared": one curve for all, and sky "clear" or "broken"; "roofs": each its own orientation,
                inverter and lag under one moving sky, which may also be "overcast" or "mixed" (all in turn)
     cloud_lag_s  of "roofs": longest time that clouds take to cross the neighbourhood

@@ -280,11 +280,10 @@ def _numbers(
 ) -> Floats:
     """Return the values (T, n) of the ticks, all finite, and not negative unless `signed`."""
     used = np.unique(rows.take)
-    numbers = np.full((len(frame), len(columns)), np.nan)
     picked = frame[list(columns)].iloc[used]
-    numbers[used] = picked.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    bad = ~np.isfinite(numbers[used])
-    below = (numbers[used] < 0) & (not signed)
+    numbers = picked.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    bad = ~np.isfinite(numbers)
+    below = (numbers < 0) & (not signed)
     for wrong, problem, fix in (
         (bad, "not a number", "write a finite number there"),
         (below, "negative", "powers are >= 0: change the sign if the file counts the other direction"),
@@ -296,7 +295,7 @@ def _numbers(
                 f"{what} of {columns[col]} is {problem} at {when} (given: {given!r}; {int(wrong.sum())} such)"
             )
             raise SeriesFileError(path, f"{text}; {fix}", column=columns[col], time=when)
-    return np.asarray(numbers[rows.take].mean(axis=1))
+    return np.asarray(numbers[np.searchsorted(used, rows.take)].mean(axis=1))
 
 
 def _changes(path: Path, units: Sequence[str], rows: Rows, times: pd.DatetimeIndex) -> list[str]:

@@ -62,7 +62,7 @@ def ny_like_rtp(
     """Return a synthetic tariff with a five-minute supply price, one market for all homes.
 
     times           (T,) tz-aware starts of equal steps that divide 30 minutes; steps shorter than five
-                    minutes repeat the price, longer ones take the mean
+                    minutes repeat the price, others take the mean
     delivery        "flat": .13 $/kWh; "tou": as `ny_like_tou`
     export          see `export_prices`
     allow_negative  supply may fall to -.03 $/kWh in sunny hours of spring; else it stays above .005
@@ -106,10 +106,10 @@ def supply_prices(times: pd.DatetimeIndex, *, seed: int, allow_negative: bool = 
     for day in local_days(times):
         five = pd.date_range(day.grid[0], day.grid[-1] + step, freq=_STEP, inclusive="left")
         price = _one_day(five, seed, allow_negative)
-        if step >= _STEP and step % _STEP == pd.Timedelta(0):
-            price = price.reshape(-1, step // _STEP).mean(axis=1)
-        else:
-            price = price[np.asarray((day.grid - five[0]) // _STEP, dtype=np.intp)]
+        if step != _STEP:
+            spent = np.concatenate([[0.0], np.cumsum(price)])
+            edges = np.arange(len(day.grid) + 1) * (step / _STEP)
+            price = np.diff(np.interp(edges, np.arange(len(spent)), spent)) / (step / _STEP)
         parts.append(price[day.at])
     return np.concatenate(parts)
 

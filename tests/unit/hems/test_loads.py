@@ -68,7 +68,7 @@ def test_homes_in_new_york_are_larger_and_cooled_in_summer() -> None:
 
 
 def test_noon_is_what_a_prosumers_base_load_is_scaled_by() -> None:
-    assert noon_kw() == pytest.approx(0.35, abs=0.1)
+    assert noon_kw() == pytest.approx(0.45, abs=0.1)
 
 
 def test_people_sleep_at_night_and_work_by_day() -> None:

@@ -37,7 +37,9 @@ def test_other_steps_repeat_or_average_the_five_minutes(date: str, hours: int) -
     five = supply_prices(day(date), seed=1)
     assert len(five) == hours * 12
     np.testing.assert_allclose(supply_prices(day(date, "15min"), seed=1), five.reshape(-1, 3).mean(axis=1))
-    np.testing.assert_array_equal(supply_prices(day(date, "1min"), seed=1), np.repeat(five, 5))
+    np.testing.assert_allclose(supply_prices(day(date, "1min"), seed=1), np.repeat(five, 5), rtol=1e-9)
+    six = supply_prices(day(date, "6min"), seed=1)
+    np.testing.assert_allclose(six.reshape(-1, 5).mean(axis=1), five.reshape(-1, 6).mean(axis=1))
 
 
 @pytest.mark.parametrize("delivery", ["flat", "tou"])
