@@ -39,9 +39,9 @@ HEAD = """# The load generator against measured homes
 
 Written by `benchmarks/load_calibration.py --profiles DIR`. Measured: the 100 one-minute profiles of the IEEE
 European Low Voltage Test Feeder, one undated day each. Generated: `hems.home_loads`, {n_seeds} populations of
-100 homes (seeds {first_seed} to {last_seed}; the parameters were chosen with 0 to 29, on these profiles), 18 March
-2026 at 53 degrees north, `hems.load_models.EUROPEAN`; the table gives their mean and, in brackets, least and
-largest. Five-minute means unless said otherwise.
+100 homes (seeds {first_seed} to {last_seed}; the parameters were chosen with 0 to 29, on these profiles),
+18 March 2026 at 53 degrees north, `hems.load_models.EUROPEAN`; the table gives their mean and, in brackets,
+least and largest. Five-minute means unless said otherwise.
 Rows with a tolerance decide whether the script succeeds; the others are for the eye.
 
 """
