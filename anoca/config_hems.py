@@ -30,7 +30,7 @@ class HemsSection(_Section):
     salvage_value_per_kwh  what energy left at the end is worth, instead of a target
     expect_repeat   ticks after a curtailment in which a home expects the same cap
     battery_export, grid_charging  false: no battery discharges while its home exports; none charges while it
-                    imports. Such homes are planned by MILP, tens of milliseconds each
+                    imports. Where a rule binds a home is planned by MILP, which is slower
     export_limit_per_peak  static export limit of every home over its PV peak; 0: no export at all
     """
 

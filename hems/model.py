@@ -401,7 +401,8 @@ def recovery_band(
     fall = structure.dt_h / structure.eta_discharge * p_out
     most, least = soc_kwh, soc_kwh  # with all the charging there can be, with all the discharging
     for k in range(structure.n_ticks):
-        most = np.minimum(keep * most + rise[:, k], np.maximum(homes.soc_hi_kwh, keep * most))
         least = keep * least - fall[:, k]
-        lo[:, k], hi[:, k] = np.minimum(lo[:, k], most), np.maximum(hi[:, k], least)
+        hi[:, k] = np.maximum(hi[:, k], least)
+        most = np.minimum(keep * most + rise[:, k], hi[:, k])
+        lo[:, k] = np.minimum(lo[:, k], most)
     return lo, hi
