@@ -1,6 +1,6 @@
 """Do the DMS's methods agree? Their optima against Ipopt's, where the limits are kept; exceptions are listed.
 
-    .venv/bin/python benchmarks/agreement.py [--seeds 200] [--cases case2,ieee123,m1,j1] [--jobs 2]
+    .venv/bin/python benchmarks/agreement.py [--seeds 200] [--cases case2,ieee123,m1,j1] [--methods auto] [--jobs 2]
 
 Seeded synthetic cases (each under every norm), the scenarios of the paper's case 2 and public circuits. Two
 optima are compared only if both keep the band to 1e-8 pu and the ratings to 1e-7 in the independent power
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import pandas as pd
 from anoca.studies.benching import dms_cases
 from anoca.studies.benching.agreement import SAME, Point, agrees, gap
 from anoca.studies.benching.circuits import MissingCircuitError
-from anoca.studies.benching.methods import PLAIN, REFERENCE, methods
+from anoca.studies.benching.methods import REFERENCE, methods
 from anoca.studies.benching.seeded import seeded_case
 from anoca.studies.benching.timing import on_one_thread
 from benchmarks.resumable import Row, run_all
@@ -51,26 +52,27 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--cases", default="case2,ieee123,m1,j1", help="of `anoca bench dms`; empty: none")
     parser.add_argument("--norms", default=",".join(NORMS))
+    parser.add_argument("--methods", default="auto", help="held against Ipopt: auto, reduced, barrier")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--rows", type=Path, default=ROOT / "results" / "bench" / "agreement.jsonl")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "agreement.md")
     given = parser.parse_args()
     names = [*filter(None, given.cases.split(",")), *(f"seed {SEED_OFFSET + k}" for k in range(given.seeds))]
     keys = [f"{name}/{norm}" for name in names for norm in given.norms.split(",")]
-    rows = run_all(keys, partial(compared), given.rows, given.jobs)
+    rows = run_all(keys, partial(compared, names=given.methods.split(",")), given.rows, given.jobs)
     text = page(pd.DataFrame(rows), " ".join(["", *sys.argv[1:]]))
     given.to.write_text(text, encoding="utf-8")
     print(text)
     return 0 if _share(pd.DataFrame(rows)) >= 0.99 else 1
 
 
-def compared(key: str) -> list[Row]:
-    """All methods on the ticks of a key, `case/norm` or `seed N/norm`, that need curtailment."""
+def compared(key: str, names: Sequence[str] = ("auto",)) -> list[Row]:
+    """Some methods on the ticks of a key, `case/norm` or `seed N/norm`, that need curtailment."""
     name, _, norm = key.rpartition("/")
     if name.startswith("seed "):
         case = seeded_case(int(name[5:]), feasible=True)
         problem = case.problem(norm)
-        return _rows(name, norm, "", problem, case.request(problem))
+        return _rows(name, norm, "", problem, case.request(problem), names)
     try:
         ticks = dms_cases.cases(name)
     except MissingCircuitError as exc:
@@ -79,12 +81,15 @@ def compared(key: str) -> list[Row]:
     found = []
     for tick in ticks:
         problem = tick.compile(norm)
-        found += _rows(name, norm, tick.scenario, problem, tick.request(problem))
+        found += _rows(name, norm, tick.scenario, problem, tick.request(problem), names)
     return found
 
 
-def _rows(name: str, norm: str, scenario: str, problem: DmsProblem, request: DmsRequest) -> list[Row]:
-    answers = {m: solve(problem, request, None) for m, solve in methods().items() if m != PLAIN}
+def _rows(
+    name: str, norm: str, scenario: str, problem: DmsProblem, request: DmsRequest, names: Sequence[str]
+) -> list[Row]:
+    known = methods()
+    answers = {m: known[m](problem, request, None) for m in (REFERENCE, *names)}
     if answers[REFERENCE].rung == "go_ahead":
         return []
     points: dict[str, Point] = {}
