@@ -1,6 +1,6 @@
 """Do the DMS's methods agree? Their optima against Ipopt's, where the limits are kept; exceptions are listed.
 
-    .venv/bin/python benchmarks/agreement.py [--seeds 200] [--cases case2,ieee123,m1,j1] [--methods auto] [--jobs 2]
+    .venv/bin/python benchmarks/agreement.py [--seeds 200] [--cases case2,ieee123,m1,j1] [--methods auto]
 
 Seeded synthetic cases (each under every norm), the scenarios of the paper's case 2 and public circuits. Two
 optima are compared only if both keep the band to 1e-8 pu and the ratings to 1e-7 in the independent power
