@@ -20,6 +20,7 @@ from anoca.studies.benching.circuits import MissingCircuitError, read_copy
 from dms import DmsProblem, DmsRequest, Limits, Network, Units, compile
 from dms.certificate import State, measure, run
 from dms.limits import LimitValues
+from dms.norms import UNWEIGHTED
 from feeders import Connections, Feeder, Lines, Loads, Sources
 from feeders.elements.lines import conductors
 from feeders.library.synthetic import synthetic
@@ -54,7 +55,8 @@ class SeededCase:
 
     def problem(self, norm: str) -> DmsProblem:
         """Compiled."""
-        return compile(self.feeder, norm=norm, limits=self.limits, weights=self.weights)
+        weights = {} if norm in UNWEIGHTED else self.weights
+        return compile(self.feeder, norm=norm, limits=self.limits, weights=weights)
 
     def request(self, problem: DmsProblem) -> DmsRequest:
         """What is asked; no reactive power."""
