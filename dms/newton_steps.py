@@ -39,8 +39,13 @@ class Steps:
         """
         self.system.assemble(self.form.hessian(self.at.v, np.zeros(self.form.m)), *self._given)
 
-    def direction(self, targets: tuple[Array, Array], c: Array, tolerance: float) -> Direction:
-        """Newton's step towards products of distance and multiplier (lower, upper), and violations c gone."""
+    def direction(
+        self, targets: tuple[Array, Array], c: Array, tolerance: float, near: Direction | None = None
+    ) -> Direction:
+        """Newton's step towards products of distance and multiplier (lower, upper), and violations c gone.
+
+        near  the step for other targets, to start from
+        """
         at, form = self.at, self.form
         low, up = targets
         rho = self._slope.copy()
@@ -49,7 +54,8 @@ class Steps:
         of_slacks = rho[form.n :]
         right = -c
         right[form.ranges] -= of_slacks / self._weight
-        dx, dy = self.system.solve(-rho[: form.n], right, tolerance)
+        start = None if near is None else (near.v[: form.n], near.y)
+        dx, dy = self.system.solve(-rho[: form.n], right, tolerance, start)
         dv = np.concatenate([dx, (dy[form.ranges] - of_slacks) / self._weight])
         dz_low = (low - at.z_low * dv[form.low]) / at.below - at.z_low
         dz_up = (up + at.z_up * dv[form.up]) / at.above - at.z_up
