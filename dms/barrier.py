@@ -267,7 +267,7 @@ class _Run:
         return replace(found, z_low=z_low, z_up=z_up)
 
     def _aim(self, at: Iterate, newton: Steps) -> tuple[float, tuple[Array, Array], Direction | None]:
-        """The barrier parameter, the products to aim at, (lower, upper), and the affine step if there is one."""
+        """The barrier parameter, the products to aim at (lower, upper), and the affine step if made."""
         if self.held is not None:
             same = np.full(len(at.below), self.held), np.full(len(at.above), self.held)
             return self.held, same, None
