@@ -148,9 +148,11 @@ def _climb(tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options:
     # Under "strict" a limit that zero export breaks may still be kept by some export: an undervoltage, say.
     blocked = problem.limits.preexisting == "strict" and bool(tick.preexisting)
     if blocked:
-        rungs = [rung for rung in rungs if rung in BRIEF]
+        rungs = [*(rung for rung in rungs if rung in BRIEF), *(rung for rung in rungs if rung not in BRIEF)]
     short: list[tuple[float, DmsSolution]] = []  # safe, but the method stopped before the optimum
     for rung in rungs:
+        if blocked and not short and rung not in BRIEF:
+            break
         if options.spent:
             log.warning("the wall-clock budget is spent before %s", rung.__name__)
             break
