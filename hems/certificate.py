@@ -344,8 +344,10 @@ def _respect_limits(problems: Problems, battery: Floats, spill: Floats) -> None:
     lo, hi, col = problems.col_lo, problems.col_hi, problems.structure.col
     p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
     # Nothing exchanged stays exactly nothing, although battery and spill have been rounded.
-    rounding = (np.abs(p_import[:, 0]) < 10.0**-_DECIMALS) & (battery[:, 0] != 0.0)
-    battery[:, 0] -= np.where(rounding, p_import[:, 0], 0.0)
+    rounding = np.where(np.abs(p_import[:, 0]) < 10.0**-_DECIMALS, p_import[:, 0], 0.0)
+    idle, spill_hi = battery[:, 0] == 0.0, hi[:, col.p_spill_kw.start]
+    battery[:, 0] -= np.where(idle, 0.0, rounding)
+    spill[:, 0] = np.clip(spill[:, 0] - np.where(idle, rounding, 0.0), 0.0, spill_hi)
     p_import = problems.rhs[:, problems.structure.row.balance] + spill + battery
     least = -hi[:, col.p_export_kw]
     most = hi[:, col.p_import_kw] + hi[:, col.p_over_import_kw] - lo[:, col.p_export_kw]
