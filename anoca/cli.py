@@ -265,18 +265,20 @@ def _all_certified(column: pd.Series) -> bool:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: dms")] = "dms",
+    name: Annotated[str, typer.Argument(help="Benchmark: dms or hems")] = "dms",
     quick: Annotated[bool, typer.Option("--quick", help="The smallest case alone")] = False,
     cases: Annotated[str, typer.Option(help="Cases, separated by commas; default all")] = "",
     norms: Annotated[str, typer.Option(help="Norms, separated by commas; default all")] = "",
     methods: Annotated[str, typer.Option(help="Methods, separated by commas; default all there are")] = "",
-    starts: Annotated[str, typer.Option(help="cold, warm, go_ahead; default all")] = "",
+    starts: Annotated[
+        str, typer.Option(help="dms: cold, warm, go_ahead; hems: home, plan, respond; default all")
+    ] = "",
     runs: Annotated[int, typer.Option(help="Rounds, the methods in turn; medians are shown", min=1)] = 3,
     memory: Annotated[bool, typer.Option("--memory", help="Also peak memory, a process each")] = False,
     out: OutOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the DMS's methods against each other: one thread, in turn, ratios within a round."""
+    """Time the methods of the DMS or of the homes: one thread, in turn, ratios within a round."""
     from anoca.studies.bench import Plan, load
     from anoca.studies.benching.tables import Keeper, readable
 

@@ -52,37 +52,39 @@ class ConvexFunction(NamedTuple):
     def clipped(self, lo: float, hi: float) -> ConvexFunction | None:
         """Return the function on [lo, hi], None when nothing is left."""
         slope, width, start, end = self
-        if start > hi + SAME_PLACE or end < lo - SAME_PLACE:
-            return None
-        if lo > start:
-            first = 0
-            while first < len(slope) - 1 and start + width[first] <= lo:
-                start += width[first]
-                first += 1
-            slope, width = slope[first:], width[first:]
-            width[0], start = width[0] - (lo - start), lo
-        if hi < end:
-            last = len(slope)
-            while last > 1 and end - width[last - 1] >= hi:
-                end -= width[last - 1]
-                last -= 1
-            slope, width = slope[:last], width[:last]
-            width[-1], end = width[-1] - (end - hi), hi
-        return ConvexFunction(slope, width, start, max(end, start))
+        return _cut(slope.copy(), width.copy(), (start, end), (lo, hi))
+
+
+def _cut(
+    slope: list[float], width: list[float], ends: tuple[float, float], band: tuple[float, float]
+) -> ConvexFunction | None:
+    """Return a function given by lists, which are cut in place, between two bounds; None: nothing is left."""
+    (start, end), (lo, hi) = ends, band
+    if start > hi + SAME_PLACE or end < lo - SAME_PLACE:
+        return None
+    if lo > start:
+        first, last = 0, len(slope) - 1
+        while first < last and start + width[first] <= lo:
+            start += width[first]
+            first += 1
+        if first:
+            del slope[:first], width[:first]
+        width[0] -= lo - start
+        start = lo
+    if hi < end:
+        while len(slope) > 1 and end - width[-1] >= hi:
+            end -= width.pop()
+            slope.pop()
+        width[-1] -= end - hi
+        end = hi
+    return ConvexFunction(slope, width, start, end if end > start else start)
 
 
 class Stage(NamedTuple):
-    """psi of one tick: segments that are not empty, from d_min on."""
+    """psi of one tick: (slope, width) of its segments that are not empty, from d_min on."""
 
-    slope: list[float]
-    width: list[float]
+    segments: list[tuple[float, float]]
     d_min: float
-
-
-def stage(slope: Sequence[float], width: Sequence[float], d_min: float) -> Stage:
-    """Return psi without its empty segments."""
-    used = [(p, w) for p, w in zip(slope, width, strict=True) if w > 0.0]
-    return Stage([p for p, _ in used], [w for _, w in used], d_min)
 
 
 def terminal(rho: float, surplus_price: float, *, target: float, band: tuple[float, float]) -> ConvexFunction:
@@ -92,23 +94,26 @@ def terminal(rho: float, surplus_price: float, *, target: float, band: tuple[flo
     return ConvexFunction([-rho, surplus_price], [target - lo, hi - target], lo, hi)
 
 
-def step_back(later: ConvexFunction, stage: Stage, *, keep: float = 1.0) -> ConvexFunction:
-    """Return the function e -> min { stage(D) + later(keep e + D) } on all of its domain."""
-    slope, width = later.slope.copy(), later.width.copy()
-    total = 0.0
-    for p, w in zip(stage.slope, stage.width, strict=True):
+def step_back(
+    later: ConvexFunction, stage: Stage, band: tuple[float, float] = (-_INF, _INF), *, keep: float = 1.0
+) -> ConvexFunction | None:
+    """Return e -> min { stage(D) + later(keep e + D) } within a band; None when nothing is left of it."""
+    slope, width, start, end = later
+    segments, d_min = stage
+    slope, width = slope.copy(), width.copy()
+    start, end = start - d_min, end - d_min
+    for p, w in segments:
         at = bisect_left(slope, -p)
         if at < len(slope) and slope[at] == -p:
             width[at] += w
         else:
             slope.insert(at, -p)
             width.insert(at, w)
-        total += w
-    start, end = later.start - stage.d_min - total, later.end - stage.d_min
+        start -= w
     if keep != 1.0:
         slope, width = [s * keep for s in slope], [w / keep for w in width]
         start, end = start / keep, end / keep
-    return ConvexFunction(slope, width, start, end)
+    return _cut(slope, width, (start, end), band)
 
 
 def costs_to_go(
@@ -118,13 +123,15 @@ def costs_to_go(
 
     stages   those of ticks 0 .. T-1; bands   of e_1 .. e_T
     """
-    found = [last]
+    found, later = [last], last
     for k in range(len(stages) - 1, 0, -1):
-        clipped = step_back(found[-1], stages[k], keep=keep).clipped(*bands[k - 1])
-        if clipped is None:
+        before = step_back(later, stages[k], bands[k - 1], keep=keep)
+        if before is None:
             return None
-        found.append(clipped)
-    return found[::-1]
+        found.append(before)
+        later = before
+    found.reverse()
+    return found
 
 
 class Preference(NamedTuple):
@@ -164,7 +171,7 @@ def forward(
 
     later   V_1 .. V_T       equal   $/kWh, slopes that add up to no more than this count as zero
     """
-    e, mu = soc_kwh, 0.0
+    e, mu, simple = soc_kwh, 0.0, prefer.tie_break == "least_battery"
     stored, price, first = [], [], (0.0, 0.0)
     for k, (stage, to_go) in enumerate(zip(stages, later, strict=True)):
         e *= keep
@@ -173,11 +180,18 @@ def forward(
         if interval is None:
             return None
         first = interval if k == 0 else first
-        d = preferred(interval, prefer, k)
+        lo, hi = interval
+        if lo == hi:
+            d = lo
+        elif simple:
+            d = lo if lo > 0.0 else hi if hi < 0.0 else 0.0
+        else:
+            d = preferred(interval, prefer, k)
         e += d
         left, right = slopes_at(e, to_go, ends)
         falls, rises = stage_slopes_at(d, stage)
-        mu = min(max(mu / keep, falls, -right), rises, -left)
+        least, most = (falls if falls > -right else -right), (rises if rises < -left else -left)
+        mu = min(max(mu / keep, least), most)
         stored.append(d)
         price.append(mu)
     return HomePlan(stored, price, first, later[0])
@@ -187,12 +201,13 @@ def optimal_interval(
     e: float, stage: Stage, later: ConvexFunction, ends: Sequence[float], *, equal: float
 ) -> tuple[float, float] | None:
     """Return the least and largest D that minimise stage(D) + later(e + D), None when there is none."""
-    slope, start = later.slope, later.start
-    d, x, last = stage.d_min, e + stage.d_min, len(ends) - 1
-    if x > later.end + SAME_PLACE:
+    slope, _, start, end = later
+    segments, d = stage
+    x, last = e + d, len(ends) - 1
+    if x > end + SAME_PLACE:
         return None
     at, lo = min(bisect_right(ends, x), last), None
-    for p, w in zip(stage.slope, stage.width, strict=True):
+    for p, w in segments:
         while w > 0.0:
             while at < last and ends[at] <= x:
                 at += 1
@@ -243,21 +258,25 @@ def equal_slopes(dt_h: float) -> float:
 
 def slopes_at(x: float, function: ConvexFunction, ends: Sequence[float]) -> tuple[float, float]:
     """Return the left and right derivative at x, infinite beyond the ends."""
-    low, high = x - SAME_PLACE, x + SAME_PLACE
-    left = -_INF if low < function.start else function.slope[min(bisect_left(ends, low), len(ends) - 1)]
-    right = _INF if high > function.end else function.slope[min(bisect_right(ends, high), len(ends) - 1)]
-    return left, right
+    slope, _, start, end = function
+    low, high, size = x - SAME_PLACE, x + SAME_PLACE, len(ends)
+    left = right = bisect_left(ends, low)
+    while right < size and ends[right] <= high:
+        right += 1
+    return (
+        -_INF if low < start else slope[left] if left < size else slope[-1],
+        _INF if high > end else slope[right] if right < size else slope[-1],
+    )
 
 
 def stage_slopes_at(d: float, stage: Stage) -> tuple[float, float]:
     """Return the left and right derivative of psi at d, infinite beyond the ends."""
-    low, high = d - SAME_PLACE, d + SAME_PLACE
-    end, left, right = stage.d_min, -_INF, _INF
-    for p, w in zip(stage.slope, stage.width, strict=True):
+    low, high, left = d - SAME_PLACE, d + SAME_PLACE, -_INF
+    segments, end = stage
+    for p, w in segments:
         if low > end:
             left = p
         end += w
         if high < end:
-            right = p
-            break
-    return left, right
+            return left, p
+    return left, _INF

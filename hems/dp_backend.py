@@ -181,8 +181,7 @@ def power_of(structure: Structure, stored_kwh: Floats) -> Floats:
 def _plan_home(problems: Problems, psi: Stages, i: int, *, prefer: dp.Preference) -> dp.HomePlan | None:
     structure, cost = problems.structure, problems.cost
     col = structure.col
-    slope, widths, starts = psi.slope.tolist(), psi.width[i].tolist(), psi.d_min[i].tolist()
-    home = [dp.stage(s, w, d) for s, w, d in zip(slope, widths, starts, strict=True)]
+    home = _segments(psi, i)
     lo, hi = (bound[i, col.soc_kwh].tolist() for bound in (problems.col_lo, problems.col_hi))
     bands = list(zip(lo, hi, strict=True))
     last = dp.terminal(
@@ -197,3 +196,14 @@ def _plan_home(problems: Problems, psi: Stages, i: int, *, prefer: dp.Preference
     equal = dp.equal_slopes(structure.dt_h)
     start = float(problems.soc_kwh[i])
     return dp.forward(start, home, to_go, prefer=prefer, equal=equal, keep=structure.keep)
+
+
+def _segments(psi: Stages, i: int) -> list[dp.Stage]:
+    """Return psi of home i, tick by tick, without its empty segments."""
+    used = psi.width[i] > 0.0
+    ticks, which = np.nonzero(used)
+    segments = list(zip(psi.slope[ticks, which].tolist(), psi.width[i][used].tolist(), strict=True))
+    ends = np.cumsum(used.sum(axis=1)).tolist()
+    starts = [0, *ends[:-1]]
+    least = psi.d_min[i].tolist()
+    return [dp.Stage(segments[a:b], d) for a, b, d in zip(starts, ends, least, strict=True)]

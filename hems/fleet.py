@@ -32,7 +32,7 @@ from hems.errors import (
     TariffError,
 )
 from hems.household import Home, HomeArrays
-from hems.model import Window
+from hems.model import Problems, Window
 from hems.planner import Planner
 from hems.realise import SetPoints, live_through
 from hems.target import target_of
@@ -115,6 +115,30 @@ class HemsFleet:
         export_cap_kw   (n, T) kW X_k beside the static limits, such as an operating envelope; inf: none
         Raises          SeriesError, TariffError naming home, column, tick and time
         """
+        window, target = self._see(load_kw, pv_kw, tariff, export_cap_kw)
+        self._plans = plans = self._planner.plan(window, self._soc_kwh, target)
+        self._window, self._dispatch = window, None
+        self._planned = self._in_force = TickPlans.of(plans)
+        self._curtailed = np.zeros(len(self.names), dtype=bool)
+        return PlanBatch.of(self.names, plans, status=self._status(plans))
+
+    def problems(
+        self, load_kw: ArrayLike | pd.DataFrame, pv_kw: ArrayLike | pd.DataFrame, tariff: Tariff
+    ) -> list[Problems]:
+        """Return the numbers of (1) that `plan` would solve, homes of one structure together; for studies.
+
+        Arguments and errors as of `plan`. Nothing changes.
+        """
+        return self._planner.problems(*self._see(load_kw, pv_kw, tariff, None), self._soc_kwh)
+
+    def _see(
+        self,
+        load_kw: ArrayLike | pd.DataFrame,
+        pv_kw: ArrayLike | pd.DataFrame,
+        tariff: Tariff,
+        export_cap_kw: ArrayLike | None,
+    ) -> tuple[Window, int | None]:
+        """Return what a plan looks at, and the tick at whose end e* is wanted."""
         self._check_tariff(tariff)
         shape, times = (len(self.homes), tariff.n_ticks), tariff.times
         load = check_series("load_kw", load_kw, names=self.names, shape=shape, times=times)
@@ -123,12 +147,7 @@ class HemsFleet:
         cap = self._check_cap(export_cap_kw, shape, times)
         target, beyond = target_of(self.config, tariff)
         pv = np.minimum(pv, self._arrays.pv_limit_kw[:, None])
-        window = Window(load, pv, tariff, export_cap_kw=cap, ticks_to_target=beyond)
-        self._plans = plans = self._planner.plan(window, self._soc_kwh, target)
-        self._window, self._dispatch = window, None
-        self._planned = self._in_force = TickPlans.of(plans)
-        self._curtailed = np.zeros(len(self.names), dtype=bool)
-        return PlanBatch.of(self.names, plans, status=self._status(plans))
+        return Window(load, pv, tariff, export_cap_kw=cap, ticks_to_target=beyond), target
 
     def _check_pv(self, pv_kw: Floats) -> None:
         wrong = ~self._arrays.has_pv & (pv_kw > 0.0).reshape(len(self.names), -1).any(axis=1)

@@ -136,10 +136,9 @@ class Planner:
             devices=self._equipment.seen(rows),
         )
 
-    def problems(self) -> list[Problems]:
-        """Return the problems (1) of the last plan, those of homes of one structure together."""
-        assert self._tick is not None
-        tick = self._tick
+    def problems(self, window: Window, target_tick: int | None, soc_kwh: Floats) -> list[Problems]:
+        """Return the problems (1) that `plan` would solve, those of homes of one structure together."""
+        tick = _Tick(window, target_tick, soc_kwh.copy(), {}, [])
         return [self._problems(self._structure(group, tick), group.rows, tick) for group in self._groups]
 
     # Answers ------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def test_circuits_that_are_missing_are_left_out_with_a_word(anoca_command, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("bench", "nothing"), "unknown benchmark 'nothing'; known: dms"),
+        (("bench", "nothing"), "unknown benchmark 'nothing'; known: dms, hems"),
         (("bench", "dms", "--norms", "l3"), "unknown norm 'l3'"),
         (("bench", "dms", "--methods", "magic"), "unknown method 'magic'"),
     ],

@@ -11,7 +11,7 @@ from anoca.provenance import versions
 
 SHOWN = (
     "case", "scenario", "norm", "start", "method", "n", "seconds", "cpu_s", "runs", "ratio", "compile_s",
-    "curtailed_kw", "binding", "iterations", "certified", "gap", "peak_mb",
+    "home_us", "speedup", "target", "curtailed_kw", "binding", "iterations", "certified", "gap", "peak_mb",
 )  # fmt: skip
 
 
@@ -37,8 +37,7 @@ class Keeper:
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that a person reads; `ratio` says in its name to what."""
-    to = ", ".join(dict.fromkeys(frame["ratio_to"]))
+    to = ", ".join(name for name in dict.fromkeys(frame["ratio_to"]) if name)
     shown = [column for column in SHOWN if column in frame and not frame[column].isna().all()]
-    if "scenario" in shown and (frame["scenario"] == "").all():
-        shown.remove("scenario")
+    shown = [column for column in shown if not (frame[column] == "").all()]
     return frame[shown].rename(columns={"ratio": f"ratio to {to}"})

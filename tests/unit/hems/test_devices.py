@@ -238,15 +238,17 @@ def test_a_second_battery_goes_its_own_way() -> None:
 def test_a_home_with_a_device_alone_is_a_prosumer_and_none_is_closed_form() -> None:
     fleet = fleet_of(WASHER, has_pv=False)
     assert fleet.plan(ZERO, ZERO, prices(0.3, 0.1, 0.2, 0.4)).path[0] in ("lp", "milp")
-    assert not any(p.structure.one_battery for p in fleet._planner.problems())
+    problems = fleet.problems(ZERO, ZERO, prices(0.3, 0.1, 0.2, 0.4))
+    assert not any(p.structure.one_battery for p in problems)
 
 
 def test_homes_with_equal_devices_share_a_structure_and_not_a_state() -> None:
     homes = [Home(f"H{i}", SMALL, devices=(SECOND,)) for i in range(3)] + [Home("plain", SMALL)]
     fleet = HemsFleet(homes, HemsConfig(step_minutes=15, horizon=4))
     load = np.array([[1.0] * 4, [2.0] * 4, [0.0] * 4, [1.0] * 4])
-    fleet.plan(load, np.zeros((4, 4)), prices(0.4, 0.4, 0.1, 0.1))
-    assert sorted(len(p) for p in fleet._planner.problems()) == [1, 3]
+    seen = load, np.zeros((4, 4)), prices(0.4, 0.4, 0.1, 0.1)
+    assert sorted(len(p) for p in fleet.problems(*seen)) == [1, 3]
+    fleet.plan(*seen)
     fleet.respond(np.zeros(4))
     fleet.realise(load[:, 0], np.zeros(4))
     energies = [fleet.device_states(i)["second"] for i in range(3)]

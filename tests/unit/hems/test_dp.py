@@ -33,14 +33,14 @@ def test_terminal_is_the_priced_shortfall() -> None:
 
 def test_a_step_back_merges_slopes_and_adds_equal_ones() -> None:
     later = ConvexFunction([-2.0, 0.0], [1.0, 3.0], 0.0, 4.0)
-    stage = Stage([0.5, 2.0], [0.25, 0.75], -0.5)  # D from -0.5 to 0.5
+    stage = Stage([(0.5, 0.25), (2.0, 0.75)], -0.5)  # D from -0.5 to 0.5
     got = step_back(later, stage)
     assert got == ([-2.0, -0.5, 0.0], [1.75, 0.25, 3.0], -0.5, 4.5)
 
 
 def test_self_discharge_stretches_the_energy_axis() -> None:
     later = ConvexFunction([-2.0, 0.0], [1.0, 3.0], 0.0, 4.0)
-    got = step_back(later, Stage([0.5], [1.0], 0.0), keep=0.5)
+    got = step_back(later, Stage([(0.5, 1.0)], 0.0), keep=0.5)
     # e -> min { 0.5 D + later(e / 2 + D) }: 0.5 e has to lie between -1 and 4.
     assert got == ([-1.0, -0.25, 0.0], [2.0, 2.0, 6.0], -2.0, 8.0)
 
@@ -55,7 +55,7 @@ def test_clipping_cuts_both_ends_and_says_when_nothing_is_left() -> None:
 
 def test_the_optimal_interval_holds_every_tie() -> None:
     later = ConvexFunction([-3.0, -1.0, 0.0], [1.0, 1.0, 2.0], 0.0, 4.0)
-    stage = Stage([1.0], [3.0], -1.0)
+    stage = Stage([(1.0, 3.0)], -1.0)
     assert optimal_interval(1.0, stage, later, later.kinks(), equal=1e-9) == (0.0, 1.0)
     assert optimal_interval(1.5, stage, later, later.kinks(), equal=1e-9) == (-0.5, 0.5)
     # Out of reach, from either side.
@@ -81,7 +81,7 @@ def test_prices_of_energy_stay_until_the_battery_is_full_or_empty() -> None:
     later = [terminal(5.0, 0.0, target=1.0, band=(0.0, 1.0))] * 2
     plan = forward(
         1.0,
-        [Stage([0.1, 0.3], [1.0, 1.0], -1.0), Stage([0.2, 0.4], [1.0, 1.0], -1.0)],
+        [Stage([(0.1, 1.0), (0.3, 1.0)], -1.0), Stage([(0.2, 1.0), (0.4, 1.0)], -1.0)],
         later,
         prefer=Preference("least_battery", [], []),
         equal=1e-9,

@@ -353,8 +353,8 @@ def test_a_low_soc_waits_for_the_sun_where_the_grid_must_not_charge(one_home: Fl
 def test_only_plain_homes_are_for_a_programme_over_one_soc(one_home: Fleet, flat: Flat) -> None:
     for options, plain in (({}, True), ({"battery_export": False}, False), ({"grid_charging": False}, False)):
         fleet = one_home(**options)
-        fleet.plan(LOAD, PV, flat())
-        assert [p.structure.one_battery for p in fleet._planner.problems()] == [plain]
+        problems = fleet.problems(LOAD, PV, flat())
+        assert [p.structure.one_battery for p in problems] == [plain]
     assert PLAIN.devices == ()
 
 

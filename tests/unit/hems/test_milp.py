@@ -11,8 +11,8 @@ def ticks(pi: list[float], pe: list[float], **options: object) -> tuple[list[int
     config = HemsConfig(step_minutes=15, horizon=len(pi), **options)
     fleet = HemsFleet([Home("A", LOSSY, import_limit_kw=9.0, export_limit_kw=9.0)], config)
     tariff = Tariff(np.array(pi), np.array(pe), allow_arbitrage=True)
-    fleet.plan([np.zeros(len(pi))], [np.zeros(len(pi))], tariff)
-    battery, grid = MilpBackend(config, everywhere=False)._needed(fleet._planner.problems()[0])
+    (problems,) = fleet.problems([np.zeros(len(pi))], [np.zeros(len(pi))], tariff)
+    battery, grid = MilpBackend(config, everywhere=False)._needed(problems)
     return battery.tolist(), grid.tolist()
 
 
