@@ -48,6 +48,28 @@ def test_circuits_that_are_missing_are_left_out_with_a_word(anoca_command, tmp_p
     assert not Path(tmp_path / "bench").exists()
 
 
+def test_homes_are_certified_and_faster_than_a_model_built_anew(anoca_command, tmp_path):
+    words = ("--quick", "--methods", "plain_pyomo,lp,dp", "--runs", "1", "--out", tmp_path, "--json")
+    done = anoca_command("bench", "hems", *words)
+    assert done.code == 0
+    assert set(COLUMNS) <= set(done.rows[0])
+    by = {(r["start"], r["method"]): r for r in done.rows}
+    assert set(by) == {
+        ("home", "plain_pyomo"),
+        ("home", "lp"),
+        ("home", "dp"),
+        ("plan", "auto"),
+        ("respond", "auto"),
+    }
+    for r in done.rows:
+        if r["method"] != PLAIN:
+            assert r["certified"] == f"{r['n']} of {r['n']}"
+            assert r["gap"] <= 1e-6
+    for method in ("lp", "dp"):
+        assert by["home", method]["objective_diff"] <= 1e-6
+        assert by["home", method]["speedup"] > 5  # far below what is measured: this machine may be busy
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

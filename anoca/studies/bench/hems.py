@@ -66,13 +66,17 @@ def run(plan: Plan, tell: Progress, keep: Any) -> pd.DataFrame:
         if "home" in starts:
             rows += _per_home(tariff, methods, plan)
             keep(pd.DataFrame(rows))
-            tell(len({(r["case"], r["n"]) for r in rows}), total, f"{tariff}, a home: {_said(rows)}")
+            tell(_done(rows), total, f"{tariff}, a home: {_said(rows)}")
         for n in sizes if {"plan", "respond"} & set(starts) else ():
             rows += [row for row in _fleet(tariff, n, plan) if row["start"] in starts]
             keep(pd.DataFrame(rows))
-            tell(min(total, len(rows)), total, f"{tariff}, {n} homes: {rows[-1]['seconds']:.3f} s")
+            tell(_done(rows), total, f"{tariff}, {n} homes: {rows[-1]['seconds']:.3f} s")
     tell(total, total, "done")
     return pd.DataFrame(rows)
+
+
+def _done(rows: list[dict[str, Any]]) -> int:
+    return len({(r["case"], "home" if r["start"] == "home" else r["n"]) for r in rows})
 
 
 def _warm_up(methods: list[str]) -> None:
