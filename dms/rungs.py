@@ -37,7 +37,7 @@ ADAPTIVE_ITERATIONS = 150
 """Ipopt's with the adaptive barrier: where it works it needs 10 to 60, else it may wander for minutes."""
 EXPORT_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of the requests, one after the other."""
-TOTAL, MUCH = "l1", 0.5
+TOTAL, MUCH = "l1", 0.1
 """The norm with the most local optima, and the share curtailed from which a second start is worth it."""
 EASIEST = "l2"
 
