@@ -86,6 +86,10 @@ class Sensitivity:
         return Linearised(self, x, factors)
 
 
+class SingularError(RuntimeError):
+    """The laws do not tell the states here: the point is where solutions of the power flow end."""
+
+
 class Linearised:
     """First and second derivatives at one point."""
 
@@ -96,13 +100,16 @@ class Linearised:
         self._laws_by_control = split._laws_by_control.at(jacobian)
         self._limits_by_state = split._limits_by_state.at(jacobian)
         self._limits_by_control = split._limits_by_control.at(jacobian)
-        self.factors = split.flow.factorise(x) if factors is None else factors
+        if factors is None:
+            self._renew()
+        else:
+            self.factors = factors
         self._adjoint = np.zeros((len(split.flow.states), 0))
 
     def gradients(self, limits: Array) -> Array:
         """dh/du of some limits, given by their place in `Sensitivity.limits`: (k, n_u)."""
         if len(limits) >= MANY and self.factors.matrix is not self._state_matrix:
-            self.factors = self.split.flow.factorise(self.x)
+            self._renew()
         by_state = self._limits_by_state[limits].toarray().T
         self._adjoint = self._solve(by_state, transposed=True)
         by_laws = self._laws_by_control.T @ self._adjoint
@@ -157,12 +164,18 @@ class Linearised:
     def _solve(self, b: Array, *, transposed: bool) -> Array:
         """Solve with the state Jacobian here; factors that are too old are renewed.
 
-        Raises  RuntimeError  it is singular
+        Raises  SingularError  it is singular, or all but
         """
         for _ in range(2):
             solve = self.factors.solve_transposed if transposed else self.factors.solve
             found = solve(b, self._state_matrix)
             if found is not None:
                 return found
+            self._renew()
+        raise SingularError("the state Jacobian cannot be solved to working accuracy")
+
+    def _renew(self) -> None:
+        try:
             self.factors = self.split.flow.factorise(self.x)
-        raise RuntimeError("the state Jacobian cannot be solved to working accuracy")
+        except RuntimeError as exc:
+            raise SingularError("the state Jacobian is singular") from exc

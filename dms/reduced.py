@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dms import rounds
-from dms.adjoint import Linearised, Sensitivity
+from dms.adjoint import Linearised, Sensitivity, SingularError
 from dms.bends import Bends
 from dms.box import Box
 from dms.interior import InteriorPoint, InteriorStatus
@@ -95,8 +95,10 @@ def solve(
     """
     began = time.perf_counter()
     search = _Search(program, numbers, objective_scale, options or ReducedOptions())
-    status = search.run(warm)
-    point = search.finish(status)
+    try:
+        point = search.finish(search.run(warm))
+    except SingularError:  # at the end of the power flow's solutions: another method may go on from here
+        point = search.finish(InteriorStatus.FAILED)
     return replace(point, seconds=time.perf_counter() - began)
 
 

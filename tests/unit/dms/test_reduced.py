@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from dms import DmsProblem, DmsRequest, Limits, Status, compile, quadratic, reduced, solve
-from dms.adjoint import Sensitivity
+from dms.adjoint import Sensitivity, SingularError
 from dms.certificate import measure, run
 from dms.interior import InteriorStatus
 from dms.powerflow import PowerFlow
@@ -87,6 +87,19 @@ def test_limits_that_nothing_keeps_are_no_solution() -> None:
     scale = objective_scale(problem, numbers)
     point = reduced.solve(problem.program, numbers, objective_scale=scale)
     assert not point.converged
+
+
+def test_where_the_laws_tell_no_states_it_fails_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, request = _tick(1, "l2")
+
+    def singular(*_: object) -> None:
+        raise SingularError("the state Jacobian is singular")
+
+    monkeypatch.setattr("dms.adjoint.Linearised.gradients", singular)
+    point = reduced.solve(problem.program, _numbers(problem, request))
+    assert point.status is InteriorStatus.FAILED
+    other = solve(problem, request)
+    assert (other.method, other.status) == ("barrier", Status.CURTAILED)
 
 
 def test_gradients_are_those_of_the_power_flow() -> None:
