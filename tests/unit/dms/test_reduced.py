@@ -99,7 +99,8 @@ def test_where_the_laws_tell_no_states_it_fails_and_others_go_on(monkeypatch: py
     point = reduced.solve(problem.program, _numbers(problem, request))
     assert point.status is InteriorStatus.FAILED
     other = solve(problem, request)
-    assert (other.method, other.status) == ("barrier", Status.CURTAILED)
+    assert other.status is Status.CURTAILED
+    assert not other.method.startswith("reduced")
 
 
 def test_gradients_are_those_of_the_power_flow() -> None:
