@@ -131,6 +131,7 @@ def run_verb(
     terminal.ticks(results.tables["ticks"], f"{checked.name}: ticks")
     terminal.broken_limits(results.tables["limits"])
     terminal.controls(results.tables)
+    terminal.values(results.tables.get("values"), f"{checked.name}: what the days were worth, all homes")
     wanted = explain or explain_tick is not None
     told = [explain_run(checked, results, explain_tick)] if wanted else []
     terminal.emit([{**results.summary, "folder": str(results.folder)}], "Totals", **in_json(told))

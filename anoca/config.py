@@ -290,10 +290,15 @@ class PlantSection(Section):
 
 
 class OutputSection(Section):
-    """What is written besides the tables that always are: node voltages per tick, plots."""
+    """What is written besides the tables that always are: node voltages per tick, plots.
+
+    counterfactual  in a loop: let the same homes also live through a run in which everything is granted (no
+                    utility, no network); table `granted`, and its bills beside those of the run in `values`
+    """
 
     nodes: bool = True
     plots: bool = True
+    counterfactual: bool = False
 
 
 class Scenario(Section):
@@ -336,6 +341,12 @@ class Scenario(Section):
     def _devices_have_a_day(self) -> Scenario:
         if self.devices.asked and self.mode != "loop":
             raise ValueError('devices: a snapshot has no day to live through; take mode = "loop"')
+        return self
+
+    @model_validator(mode="after")
+    def _counterfactual_of_a_day(self) -> Scenario:
+        if self.output.counterfactual and self.mode != "loop":
+            raise ValueError('output.counterfactual: a snapshot has no bills; take mode = "loop"')
         return self
 
     @model_validator(mode="after")

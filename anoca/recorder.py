@@ -14,6 +14,7 @@ from anoca.explanations import Explainer
 from anoca.placement import Placement
 from anoca.plant import Reading
 from anoca.results import TABLES, columns_of, table
+from anoca.values import totals, values_table
 from dms import DmsProblem, DmsRequest, DmsSolution, OptimalityCertificate, Units, fairness
 from dms.certificate import run
 from dms.solution import COUNT_KW
@@ -30,6 +31,7 @@ class Recorder:
         self._timings: list[dict[str, Any]] = []
         self._frames: dict[str, list[pd.DataFrame]] = {
             "prosumers": [],
+            "granted": [],
             "messages": [],
             "limits": [],
             "causes": [],
@@ -147,6 +149,8 @@ class Recorder:
                 soc_start_kwh=real.soc_start_kwh,
                 soc_end_kwh=real.soc_end_kwh,
                 capacity_kwh=self._capacity_kwh,
+                cost_usd=real.cost_usd,
+                regret_usd=dispatch.regret_usd,
                 path=plan.path,
                 gap=plan.gap,
             )
@@ -164,6 +168,23 @@ class Recorder:
             "soc_mean_pct": 100 * float(real.soc_end_kwh.sum()) / max(self._capacity_kwh.sum(), 1e-9),
         }
         self._messages(tick, span, request, solution)
+
+    def granted(self, tick: int, home_tick: HomesTick) -> None:
+        """The same homes in a run of their own, in which every request is granted."""
+        real = home_tick.realised
+        self._frames["granted"].append(
+            columns_of(
+                "granted",
+                tick=tick,
+                prosumer=self.placement.name,
+                p_oes_kw=home_tick.plan.p_export_kw,
+                p_export_kw=real.p_export_kw,
+                p_import_kw=real.p_import_kw,
+                soc_start_kwh=real.soc_start_kwh,
+                soc_end_kwh=real.soc_end_kwh,
+                cost_usd=real.cost_usd,
+            )
+        )
 
     def plant(self, reading: Reading) -> None:
         """What the plant's meters read."""
@@ -283,6 +304,10 @@ class Recorder:
                 found[name] = pd.concat(filled, ignore_index=True)
             elif name == "limits":
                 found[name] = table(name, [])
+        if self.scenario.mode == "loop":
+            days = np.array([when.date() for when in found["ticks"]["time"]])
+            hours = self.scenario.clock.step_minutes / 60
+            found["values"] = values_table(found["prosumers"], days, hours, found.get("granted"))
         return found
 
     def summary(self, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -304,6 +329,7 @@ class Recorder:
             "curtailed_kwh": float(ticks["curtailed_kw"].sum() * hours),
             "stored_kwh": float(ticks["stored_kw"].sum() * hours),
             "spilled_kwh": float(ticks["spilled_kw"].sum() * hours),
+            **totals(tables.get("values")),
             "ticks_curtailed": int((ticks["curtailed_kw"] > COUNT_KW).sum()),
             "ticks_binding": int((ticks["binding"] > 0).sum()),
             "steps_moved": float(ticks["steps_moved"].sum()),

@@ -132,6 +132,7 @@ def _loop(
     """Prosumers, utility and plant as processes in simulated time."""
     series = build_series(scenario, placement)
     homes = Homes(scenario, placement, series)
+    twins = Homes(scenario, placement, series) if scenario.output.counterfactual else None
     desk = Utility(scenario, problem, series)
     plant_feeder = place(scenario, load_feeder(scenario.feeder, **scenario.plant.options)).feeder
     plant = Plant(plant_feeder, scenario.limits.limits(), _plant_controls(scenario, plant_feeder))
@@ -163,6 +164,10 @@ def _loop(
         seconds |= _test_optimality(scenario, desk.problem, desk.request, solution, recorder)
         recorder.homes(tick, _span(series.times, tick, clock.step_s), desk.request, solution, home_tick)
         recorder.plant(reading)
+        if twins:
+            began = time.perf_counter()
+            recorder.granted(tick, twins.live_granted(tick))
+            seconds["granted_s"] = time.perf_counter() - began
         recorder.close_tick({**seconds, "dms_s": solution.solve_s})
         tell(tick + 1, clock.ticks, recorder.headline())
 

@@ -135,6 +135,18 @@ class Terminal:
                 once.head(10), f"Limits broken even at zero export, not caused by it: {len(once)} (first 10)"
             )
 
+    def values(self, values: pd.DataFrame | None, title: str) -> None:
+        """What the days of a run were worth to all homes together."""
+        if values is None:
+            return
+        days = values.drop(columns=["prosumer", "ticks"]).groupby("day", sort=False).sum(min_count=1)
+        lost = days["regret_usd"] / days["curtailed_kwh"].where(days["curtailed_kwh"] > 0)
+        days.insert(0, "regret_per_kwh", lost)
+        names = ["bill_usd", "export_kwh", "curtailed_kwh", "stored_kwh", "spilled_kwh", "free_kwh"]
+        names += ["regret_usd", "regret_per_kwh", "bill_granted_usd", "export_granted_kwh"]
+        kept = [name for name in names if days[name].notna().any()]
+        self.show(days[kept].round(4).reset_index(), title)
+
     def explanations(self, told: Sequence[Explanation]) -> None:
         """What binds, why each home was cut, what was broken before, and what blocks an answer."""
         for one in told:

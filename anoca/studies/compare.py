@@ -74,5 +74,7 @@ def row(case: str, results: Results) -> dict[str, Any]:
         **(optimality if len(tested) else {}),
         "stored_kwh": s["stored_kwh"],
         "spilled_kwh": s["spilled_kwh"],
+        "regret_usd": s["regret_usd"],
+        "bill_usd": s["bill_usd"],
         "folder": str(results.folder),
     }

@@ -125,7 +125,7 @@ def test_the_answer_repeats_the_request(results: Results) -> None:
 
 
 def test_tables_have_the_declared_columns(results: Results) -> None:
-    assert set(results.tables) == set(TABLES) - {"controls", "slacks"}
+    assert set(results.tables) == set(TABLES) - {"controls", "slacks", "granted"}
     for name, frame in results.tables.items():
         assert list(frame.columns) == list(TABLES[name]), name
 
@@ -195,7 +195,7 @@ def test_results_survive_a_round_trip(small_run: Results, tmp_path: Path) -> Non
     written = write(small_run, folder)
     back = read(folder)
     assert back.content_hash() == small_run.content_hash() == written.content_hash()
-    assert back.summary == small_run.summary
+    assert pd.Series(back.summary).equals(pd.Series(small_run.summary))  # NaN: not asked for
     assert back.scenario == small_run.scenario
     assert not list(folder.parent.glob(".*partial*"))
     with pytest.raises(FileExistsError):

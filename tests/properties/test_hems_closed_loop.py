@@ -166,3 +166,29 @@ def test_any_set_point_and_any_weather(
     assert -3.0 <= f.battery_kw[0] <= 3.0
     rate = f.battery_kw[0] * (0.9 if f.battery_kw[0] > 0 else 1 / 0.8)
     assert f.soc_end_kwh[0] == pytest.approx(soc + 0.25 * rate, abs=1e-9)
+
+
+def test_regrets_add_up_to_what_curtailment_cost_in_the_end() -> None:
+    """Perfect forecasts, horizons that end with the run, nothing wanted of its end: Bellman's equation."""
+    members = homes()
+    names = [home.name for home in members]
+    times = pd.date_range("2023-06-21 11:00", periods=T, freq="5min", tz="America/New_York")
+    load = 2.0 * load_shape(names, times, seed=4)
+    pv = np.outer([6.0] * len(names), pv_shape(times, seed=4, sky="broken"))
+    tariff = ny_like_tou(times)
+
+    def bills(grant: bool) -> tuple[np.ndarray, np.ndarray]:
+        fleet = HemsFleet(members, HemsConfig(horizon=T, end="shrink", salvage_value_per_kwh=0.05))
+        bill, regret = np.zeros((2, len(names)))
+        for tick in range(T):
+            plan = fleet.plan(load[:, tick:], pv[:, tick:], tariff.window(tick, T - tick))
+            cut = [generator(4, 100, name=n, tick=tick).choice([1.0, 0.5, 0.0]) for n in names]
+            dispatch = fleet.respond(plan.p_export_kw * (1.0 if grant else np.array(cut)))
+            regret += dispatch.regret_usd
+            bill += fleet.realise(load[:, tick], pv[:, tick]).cost_usd
+        return bill - 0.05 * fleet.soc_kwh, regret
+
+    (cut, regret), (granted, nothing) = bills(False), bills(True)
+    assert (nothing == 0.0).all()
+    assert regret.max() > 0.1
+    np.testing.assert_allclose(cut - granted, regret, atol=1e-9)
