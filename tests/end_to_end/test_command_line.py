@@ -21,7 +21,7 @@ def test_run_writes_tables_plots_and_manifest(anoca_command, small, tmp_path):
     assert done.code == 0
     folder = next((out / "small").iterdir())
     names = {p.name for p in folder.iterdir()}
-    written = ("ticks", "prosumers", "messages", "limits", "causes", "nodes", "timings")
+    written = ("ticks", "prosumers", "values", "messages", "limits", "causes", "nodes", "timings")
     tables = {f"{n}.parquet" for n in written}
     assert names == tables | {
         "manifest.json", "scenario.toml", "voltage_profile.png", "curtailment.png", "exports.png"
