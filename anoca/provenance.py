@@ -15,7 +15,7 @@ from anoca.config import Scenario
 from hems.forecasters import own_module
 
 PACKAGES = ("anoca", "dms", "feeders", "hems")
-LIBRARIES = ("numpy", "scipy", "pandas", "highspy", "pyomo", "cyipopt", "casadi", "simpy")
+LIBRARIES = ("numpy", "scipy", "pandas", "highspy", "pyomo", "cyipopt", "casadi", "simpy", "numba")
 
 
 def provenance(scenario: Scenario) -> dict[str, Any]:

@@ -200,36 +200,46 @@ def _step_back(group: Group, k: int, lo: float, hi: float, room: Scratch) -> boo
 
 
 @compiled
+def _steeper(first: int, stop: int, slope: float, room: Scratch) -> int:
+    """Return the first of the segments first .. stop - 1 with at least `slope`; stop if there is none."""
+    at, left = first, stop - first
+    while left > 0:
+        half = (left + 1) >> 1
+        at += half if room.slope[at + half - 1] < slope else 0
+        left -= half
+    return at
+
+
+@compiled
 def _interval(e: float, k: int, equal: float, room: Scratch) -> tuple[bool, float, float]:
-    """Return whether there is a D at tick k, and the least and largest optimal one; see `hems.dp`."""
-    start, end = room.start[k + 1], room.end[k + 1]
-    d, x = room.d_min[k], e + room.d_min[k]
-    if x > end + SAME_PLACE:
+    """Return whether there is a D at tick k, and the least and largest optimal one.
+
+    In a segment of psi with slope p, D grows until the slope of V_{k+1} at e + D has reached -p.
+    """
+    start, first = room.start[k + 1], room.first[k + 1]
+    if e + room.d_min[k] > room.end[k + 1] + SAME_PLACE:
         return False, 0.0, 0.0
-    last = room.first[k + 1] + room.size[k + 1] - 1
-    at = _bisect(room.right, room.first[k + 1], room.size[k + 1], x)
-    lo, is_open = d, True
-    for j in range(room.n[k]):
-        p, w = room.p[k, j], room.w[k, j]
-        while w > 0.0:
-            while at < last and room.right[at] <= x:
-                at += 1
-            below = x < start
-            space = (start if below else room.right[at]) - x
-            gain = np.inf
-            if below:
-                gain = -np.inf
-            elif space > 0.0:
-                gain = p + room.slope[at]
-            if gain >= -equal and is_open:
-                lo, is_open = d, False
-            if gain > equal:
-                return True, lo, d
-            if w < space:
-                d, x, w = d + w, x + w, 0.0
-            else:
-                d, w, x = d + space, w - space, start if below else room.right[at]
-    return bool(x >= start - SAME_PLACE), d if is_open else lo, d
+    j, n, d = 0, room.n[k], room.d_min[k]
+    at, wanted = first + room.size[k + 1], d
+    while j < n:  # the steeper psi, the earlier in V: what was found bounds the next search
+        at = _steeper(first, at, -room.p[k, j] - equal, room)
+        wanted = (start if at == first else room.right[at - 1]) - e
+        if wanted < d + room.w[k, j]:
+            break
+        d += room.w[k, j]
+        j += 1
+    lo = hi = max(d, wanted) if j < n else d
+    while j < n:
+        d += room.w[k, j]
+        while at < first + room.size[k + 1] and room.slope[at] < equal - room.p[k, j]:
+            at += 1
+        wanted = (start if at == first else room.right[at - 1]) - e
+        hi = max(hi, min(wanted, d))
+        j += 1
+        if wanted < d or j == n:
+            break
+        at = _steeper(first, at, equal - room.p[k, j], room)
+    return bool(e + hi >= start - SAME_PLACE), lo, hi
 
 
 @compiled
@@ -295,10 +305,13 @@ def _energy_price(keep: float, k: int, d: float, e: float, mu: float, room: Scra
             break
     first, size = room.first[k + 1], room.size[k + 1]
     left, right = -np.inf, np.inf
+    at = _bisect(room.right, first, size, e - SAME_PLACE)
     if e - SAME_PLACE >= room.start[k + 1]:
-        left = room.slope[_bisect(room.right, first, size, e - SAME_PLACE)]
+        left = room.slope[at]
     if e + SAME_PLACE <= room.end[k + 1]:
-        right = room.slope[_bisect(room.right, first, size, e + SAME_PLACE)]
+        while at < first + size - 1 and room.right[at] <= e + SAME_PLACE:
+            at += 1
+        right = room.slope[at]
     return min(max(max(mu / keep, falls), -right), min(rises, -left))
 
 
