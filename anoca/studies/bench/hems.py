@@ -83,8 +83,11 @@ def _warm_up(methods: list[str]) -> None:
     """Load and compile what is first used: it is no part of a tick."""
     given = hems_cases.case("tou", 1)
     for name in {*methods, "auto"}:
-        plan = _plain(given, 1) if name == PLAIN else _plan(given, given.fleet(_backend(name), 1), 1)
-        assert plan is not None
+        if name == PLAIN:
+            _plain(given, 1)
+        else:
+            fleet = given.fleet(_backend(name), 1)
+            fleet.respond(0.5 * _plan(given, fleet, 1).p_export_kw)
 
 
 def _backend(name: str) -> BackendName:
