@@ -51,6 +51,8 @@ FeederOption = Annotated[
 ]
 
 INTERRUPTED = 130
+KEEP_FINISHED = ("sweep", "compare", "reproduce", "demo")
+"""Verbs of several runs, each with a folder of its own."""
 AUDIT_SHOWN = 10
 
 # The base class of usage errors, wherever this version of typer keeps it.
@@ -98,8 +100,18 @@ def main() -> None:
         exc.show()
         code = exc.exit_code
     if code == INTERRUPTED:
-        complain("interrupted; what is finished stays, run the same command again for the rest")
+        complain(_interrupted(sys.argv[1:]))
     sys.exit(code or 0)
+
+
+def _interrupted(words: list[str]) -> str:
+    """What Ctrl-C left behind: verbs of several runs keep those that are finished, one run nothing."""
+    verb = next((word for word in words if not word.startswith("-")), "")
+    if verb in KEEP_FINISHED:
+        return "interrupted; what is finished stays, run the same command again for the rest"
+    if verb == "run":
+        return "interrupted; nothing of this run is kept, the same command again starts it over"
+    return "interrupted"
 
 
 # Runs --------------------------------------------------------------------------------------------

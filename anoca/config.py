@@ -9,7 +9,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -439,7 +439,9 @@ def _explain(error: Any, where: str) -> str:
     if error["type"] == "missing":
         return f"{where}: `{key}` is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["loc"] == () or isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    value = error["input"]
+    shown = str(value) if isinstance(value, date | time) else repr(value)
+    given = "" if error["loc"] == () or isinstance(value, dict) else f" (given: {shown})"
     return f"{where}: `{key}`: {message}{given}"
 
 

@@ -290,7 +290,8 @@ def _numbers(
     ):
         if wrong.any():
             row, col = (int(k) for k in np.argwhere(wrong)[0])
-            when, given = pd.DatetimeIndex(frame.index)[used[row]].tz_convert(times.tz), picked.iloc[row, col]
+            when = pd.DatetimeIndex(frame.index)[used[row]].tz_convert(times.tz)
+            given = picked.iloc[[row], col].tolist()[0]  # a plain number or text
             text = (
                 f"{what} of {columns[col]} is {problem} at {when} (given: {given!r}; {int(wrong.sum())} such)"
             )

@@ -37,7 +37,8 @@ def check_homes(scenario: Scenario, homes: Sequence[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {len(known)}, the first {known[0]!r}"
-            raise InputError(f"--home: there is no home {name!r}; {hint}")
+            listed = f"list the loads they stand for: anoca feeder show {scenario.feeder.name} --table loads"
+            raise InputError(f"--home: there is no home {name!r}; {hint} ({listed})")
 
 
 def plot_days(results: Results, homes: Sequence[str]) -> list[Path]:

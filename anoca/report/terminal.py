@@ -117,7 +117,8 @@ class Terminal:
         found = {status: (ticks["status"] == status, hint) for status, hint in STATUS_HINTS.items()}
         hits = ticks["guard_hit"]
         found |= {f"optimiser {reason}": (hits == reason, GUARD_HINT) for reason in hits.unique() if reason}
-        found["plant outside its limits"] = (ticks["plant_violated"], PLANT_HINT)
+        certified = ticks["certified"] != "no"  # of the others their status speaks
+        found["plant outside its limits"] = (ticks["plant_violated"].astype(bool) & certified, PLANT_HINT)
         for what, (rows, hint) in found.items():
             times = ticks.loc[rows.astype(bool), "time"]
             if len(times):
@@ -150,7 +151,11 @@ class Terminal:
     def explanations(self, told: Sequence[Explanation]) -> None:
         """What binds, why each home was cut, what was broken before, and what blocks an answer."""
         for one in told:
-            self.say(f"Explained, norm {one.norm}: tick {one.tick}, {one.time:%H:%M}, {one.status}")
+            heading = f"norm {one.norm}: tick {one.tick}, {one.time:%H:%M}, {one.status}"
+            if self.quiet:
+                self.say(f"Picture, {heading}: {one.picture}")
+                continue
+            self.say(f"Explained, {heading}")
             tables = one.tables()
             for title, frame in tables.items():
                 self.show(frame, title)

@@ -50,10 +50,19 @@ def load(name: str, **options: Any) -> Feeder:
              ValueError  an option's value
     """
     if name not in _BUILDERS:
-        near = get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-        raise UnknownFeederError(f"no feeder {name!r} in the library; {hint}")
+        raise UnknownFeederError(
+            f"there is no feeder {name!r};{_near(name)} known: {', '.join(names())}; a circuit of your "
+            "own is given by its file (Master.dss, case.json)"
+        )
     return _BUILDERS[name](**options)
+
+
+def _near(name: str) -> str:
+    """A misspelt name put right; another number is another feeder, and no slip of the pen."""
+    number = sorted(c for c in name if c.isdigit())
+    same = [known for known in names() if sorted(c for c in known if c.isdigit()) == number]
+    near = get_close_matches(name, same, n=1, cutoff=0.75)
+    return f" did you mean {near[0]!r}?" if near else ""
 
 
 def options(name: str) -> str:

@@ -87,8 +87,18 @@ def test_an_interrupted_run_leaves_nothing_that_counts_as_done(anoca_command, sm
     monkeypatch.setattr("anoca.agents.decide", stop)
     done = anoca_command("run", small, "--out", out)
     assert done.code == 130
-    assert "again" in done.err
+    assert "nothing of this run is kept, the same command again starts it over" in done.err
     assert not is_done(load_scenario(small), out)
+
+
+def test_an_interrupted_sweep_says_that_finished_runs_stay(anoca_command, small, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anoca.studies.sweep.sweep", stop)
+    done = anoca_command("-v", "sweep", small)
+    assert done.code == 130
+    assert "what is finished stays" in done.err
 
 
 def test_reproduce_case1_meets_the_published_voltages(anoca_command, tmp_path):

@@ -28,12 +28,19 @@ def test_shipped_feeders_have_no_errors_and_an_origin(name: str) -> None:
 
 
 def test_unknown_name_suggests_the_near_one() -> None:
-    with pytest.raises(
-        UnknownFeederError, match=r"no feeder 'ieee324' in the library; did you mean 'ieee342'\?"
-    ):
+    with pytest.raises(UnknownFeederError, match=r"no feeder 'ieee324'; did you mean 'ieee342'\?"):
         library.load("ieee324")
-    with pytest.raises(KeyError, match="there are ieee342"):
+    with pytest.raises(KeyError, match="known: ieee342"):
         library.load("nothing at all")
+
+
+@pytest.mark.parametrize("name", ["ieee123", "ieee34"])
+def test_another_number_is_another_feeder(name: str) -> None:
+    with pytest.raises(
+        UnknownFeederError, match=rf"no feeder '{name}'; known: .*its file \(Master.dss"
+    ) as said:
+        library.load(name)
+    assert "did you mean" not in str(said.value)
 
 
 def test_wrong_options_are_refused() -> None:
