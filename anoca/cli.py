@@ -129,6 +129,7 @@ def run_verb(
     """Run a scenario: both stages in time, or one snapshot."""
     from anoca.report.day import check_homes, plot_days
     from anoca.report.explain import explain_run, in_json
+    from anoca.report.hints import hints
     from anoca.runner import is_done, run
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
@@ -150,7 +151,8 @@ def run_verb(
     terminal.explanations(told)
     for picture in plot_days(results, home) if home else []:
         terminal.say(f"Plot: {picture}")
-    terminal.say(f"Limits: {checked.in_force()}")
+    for line in hints(checked, results):
+        terminal.say(line)
     terminal.say(f"Tables, plots and manifest: {results.folder}")
     raise typer.Exit(0 if results.is_certified and not results.summary["ticks_plant_violated"] else 1)
 

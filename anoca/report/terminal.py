@@ -164,20 +164,13 @@ class Terminal:
             self.say(f"Picture: {one.picture}")
 
     def controls(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Where taps and capacitor steps stand at the end; or that they could be freed."""
+        """Where taps and capacitor steps stand at the end."""
         moved = tables.get("controls")
         if moved is not None:
             last = moved[moved["tick"] == moved["tick"].max()]
             rows = zip(last["control"], last["position"], last["before"], strict=True)
             stand = [f"{name} {position:.6g} ({before:.6g})" for name, position, before in rows]
             self.say(f"Controls after the last tick (before it): {', '.join(stand)}")
-            return
-        ticks = tables["ticks"]
-        if (ticks["preexisting"] > 0).any() and ticks["curtailed_kw"].sum() > 0:
-            self.say(
-                "Taps stand where the file or its own load left them. Where limits break without any "
-                'export, free them ([controls] taps) or leave loads in place (export_rule = "behind_load")'
-            )
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
