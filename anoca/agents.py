@@ -7,6 +7,7 @@ state and forecasts only.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -91,11 +92,16 @@ class Homes:
         }
         self.number = {name: k for k, name in enumerate(placement.name)}
         connections = placement.feeder[Connections]
-        self._connections = [np.flatnonzero(connections.prosumer == name) for name in placement.name]
+        self._home = np.array([self.number[name] for name in connections.prosumer])
+        self._connections: list[list[int]] = [[] for _ in placement.name]
+        for c, k in enumerate(self._home):
+            self._connections[k].append(c)
         self._share = connections.share
+        self._shares = [self._share[at].tolist() for at in self._connections]
         self._step = pd.Timedelta(minutes=step)
         self._planned, self._plan_s = -1, 0.0
         self.plan: PlanBatch
+        self._requests: list[OES] = []
         self._aes_kw = np.zeros(len(placement.name))
         self._q_set_kvar = np.zeros(len(connections))
 
@@ -103,19 +109,19 @@ class Homes:
         """The home's OES for a tick; the first to ask makes all of them plan."""
         if tick != self._planned:
             self._make_plans(tick)
-        k = self.number[home]
-        q = self.placement.q_kvar(self.series.load_scale[:, tick])[k]
+        return self._requests[self.number[home]]
+
+    def _make_requests(self, tick: int) -> list[OES]:
+        """The OES of all homes, each with its power at every connection."""
+        plan, of, share = self.plan, self._home, self._share
+        q_kvar = self.placement.q_kvar(self.series.load_scale[:, tick])
+        powers = [(x[of] * share).tolist() for x in (plan.p_export_kw, plan.p_import_kw, q_kvar)]
+        asked = [RequestedPower(*power) for power in zip(*powers, strict=True)]
         start = self.series.times[tick]
-        power = tuple(
-            RequestedPower(
-                float(self.plan.p_export_kw[k] * self._share[c]),
-                float(self.plan.p_import_kw[k] * self._share[c]),
-                float(q * self._share[c]),
-            )
-            for c in self._connections[k]
-        )
-        flex = float(self.plan.oes_lo_kw[k]), float(self.plan.oes_hi_kw[k])
-        return OES(home, tick, tick, start, start + self._step, power, *flex)
+        span = start, start + self._step
+        flex = zip(plan.oes_lo_kw.tolist(), plan.oes_hi_kw.tolist(), strict=True)
+        each = zip(self.number, self._connections, flex, strict=True)
+        return [OES(home, tick, tick, *span, tuple(asked[c] for c in at), *band) for home, at, band in each]
 
     def _make_plans(self, tick: int) -> None:
         began = time.perf_counter()
@@ -126,6 +132,7 @@ class Homes:
         except HemsError as exc:
             raise InputError(f"tick {tick}: {exc}") from exc
         self._planned, self._plan_s = tick, time.perf_counter() - began
+        self._requests = self._make_requests(tick)
         self._aes_kw = np.full(len(self.placement.name), np.nan)
 
     def _believed(self, kind: Literal["load", "pv"], tick: int) -> Array:
@@ -152,8 +159,9 @@ class Homes:
     def accept(self, home: str, aes: AES) -> None:
         """Take the utility's answer; the fleet refuses one that is above the request."""
         k = self.number[home]
-        self._aes_kw[k] = aes.cap_kw(self._share[self._connections[k]])
-        self._q_set_kvar[self._connections[k]] = [np.nan_to_num(c.q_kvar) for c in aes.connections]
+        self._aes_kw[k] = aes.cap_kw(self._shares[k])
+        for at, granted in zip(self._connections[k], aes.connections, strict=True):
+            self._q_set_kvar[at] = 0.0 if math.isnan(granted.q_kvar) else granted.q_kvar
 
     def live_granted(self, tick: int) -> HomesTick:
         """Plan, and live through the tick as if everything that is asked for were granted."""
@@ -204,7 +212,9 @@ class Utility:
         self._hours = scenario.clock.step_minutes / 60
         self.how = scenario.dms
         prosumer = problem.feeder[Connections].prosumer
-        self._rows = {name: np.flatnonzero(prosumer == name) for name in dict.fromkeys(prosumer)}
+        self._rows: dict[str, list[int]] = {}
+        for row, name in enumerate(prosumer):
+            self._rows.setdefault(name, []).append(row)
         self.last: DmsSolution | None = None
         self.request: DmsRequest
         self.position = problem.controls.present(problem.feeder)
@@ -216,12 +226,11 @@ class Utility:
 
     def answer(self, tick: int, inbox: Sequence[OES]) -> list[AES]:
         """Solve (2) for all requests of a tick and address one AES to each prosumer."""
-        p_export, p_import, q = np.zeros((3, len(self.problem.feeder[Connections])))
+        asked = [(0.0, 0.0, 0.0)] * len(self.problem.feeder[Connections])
         for oes in inbox:
-            rows = self._rows[oes.prosumer]
-            p_export[rows] = [c.p_export_kw for c in oes.connections]
-            p_import[rows] = [c.p_import_kw for c in oes.connections]
-            q[rows] = [c.q_kvar for c in oes.connections]
+            for row, c in zip(self._rows[oes.prosumer], oes.connections, strict=True):
+                asked[row] = c.p_export_kw, c.p_import_kw, c.q_kvar
+        p_export, p_import, q = np.array(asked).T.copy()
         p_load, q_load = self.plain_loads(tick)
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
         self._weigh(tick)
@@ -230,7 +239,9 @@ class Utility:
             self.position = self.last.position
         self._asked_kwh += self.last.unit_export_kw * self._hours
         self._lost_kwh += self.last.unit_curtail_kw * self._hours
-        return [self._reply(oes, self.last) for oes in inbox]
+        granted = self._granted(self.last)
+        certified = self.last.certificate.safe
+        return [self._reply(oes, granted, certified) for oes in inbox]
 
     def _weigh(self, tick: int) -> None:
         """Weights of a tick from what was lost since midnight, `dms.weights.cumulative`."""
@@ -243,13 +254,14 @@ class Utility:
         weights = cumulative(stated.weights, self._lost_kwh, self._asked_kwh, self._strength)
         self.problem = stated if np.array_equal(weights, stated.weights) else stated.weighted(weights)
 
-    def _reply(self, oes: OES, solution: DmsSolution) -> AES:
+    def _granted(self, solution: DmsSolution) -> list[GrantedPower]:
+        """What every connection is granted."""
         free = self.problem.feeder[Connections].q_mode == "free"
         q_set = np.where(free, solution.q_set_kvar, np.nan)
-        granted = tuple(
-            GrantedPower(float(solution.p_adjusted_kw[r]), float(solution.p_curtail_kw[r]), float(q_set[r]))
-            for r in self._rows[oes.prosumer]
-        )
+        powers = solution.p_adjusted_kw.tolist(), solution.p_curtail_kw.tolist(), q_set.tolist()
+        return [GrantedPower(*power) for power in zip(*powers, strict=True)]
+
+    def _reply(self, oes: OES, granted: Sequence[GrantedPower], certified: str) -> AES:
         return AES(
             prosumer=oes.prosumer,
             tick=oes.tick,
@@ -257,8 +269,8 @@ class Utility:
             mrid=oes.mrid,
             valid_from=oes.valid_from,
             valid_until=oes.valid_until,
-            connections=granted,
-            certified=solution.certificate.safe,
+            connections=tuple(granted[r] for r in self._rows[oes.prosumer]),
+            certified=certified,
         )
 
 

@@ -245,7 +245,8 @@ class Recorder:
 
     def _nodes(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
         base = problem.feeder.v_base_v[1:]
-        before = run(problem.network, request)
+        uncut = not solution.unit_curtail_kw.any() and solution.state.flow.converged
+        before = solution.state.flow if uncut else run(problem.network, request)
         bands = [f.place.ravel() for f in solution.values.families if f.rows in ("v_band", "v_ll_band")]
         limited = np.isin(np.arange(1, len(base) + 1), np.concatenate(bands))
         self._frames["nodes"].append(

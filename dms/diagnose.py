@@ -10,6 +10,7 @@ with the states following by the laws in dh_k/dP_C,j, `own` the rows of the norm
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -87,23 +88,23 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     Multipliers and what follows from them are known where the optimiser ended at an optimum; they are NaN
     for set-points that a power flow alone decided, and zero where nothing is curtailed.
     """
-    numbers = _numbers(problem, request, solution)
-    x = _state(problem, numbers, solution)
-    every = LimitRows.of(problem.program, solution.state, solution.nominal, numbers, x)
+    point = _Point(problem, request, solution)
+    every = LimitRows.of(problem.program, solution.state, solution.nominal, point)
     optimum = solution.point if solution.point is not None and solution.point.converged else None
     active: Active | None = None
     binding = np.abs(every.over) <= every.tolerance
     multiplier = np.full(len(every), np.nan if solution.total_curtailed_kw > 0 else 0.0)
     decides = np.zeros(len(every), dtype=bool)
     if optimum is not None:
-        active = active_set(problem.program, numbers, optimum)
+        active = active_set(problem.program, point.numbers, optimum)
         multiplier = np.maximum(every.sign * optimum.row_multipliers[every.row], 0.0)
         binding |= active.rows[every.row] & (multiplier > 0)
         decides = every.sign * _on_what_is_held(problem, optimum)[every.row] > 0
     violated = every.over > every.tolerance
-    broken = {(p.kind, p.element) for p in solution.preexisting}
-    names = zip(every.kind, every.element, strict=True)
-    before = np.fromiter(((k, str(e)) in broken for k, e in names), bool, len(every))
+    before = np.zeros(len(every), dtype=bool)
+    if broken := {(p.kind, p.element) for p in solution.preexisting}:
+        names = zip(every.kind, every.element, strict=True)
+        before = np.fromiter(((k, str(e)) in broken for k, e in names), bool, len(every))
     listed = np.flatnonzero(binding | violated | before | decides)
     blank = np.full(len(listed), np.nan if optimum is None and solution.total_curtailed_kw > 0 else 0.0)
     found = Binding(
@@ -117,9 +118,9 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
         group=np.arange(len(listed)),
         per_kw=np.full((len(listed), len(problem.units.name)), np.nan),
     )
-    if not len(listed) or not np.isfinite(x).all():
+    if not len(listed) or not np.isfinite(point.x).all():
         return found
-    reduced = Reduced(problem.program, x)
+    reduced = Reduced(problem.program, point.x)
     found = _with_effects(problem, found, reduced)
     if optimum is None or active is None:
         return found
@@ -172,21 +173,30 @@ def marginal_cost(problem: DmsProblem, point: InteriorPoint) -> Array:
     return cost
 
 
-def _numbers(problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> Numbers:
-    """Bounds that the solution was found under."""
-    if solution.point is not None and solution.point.numbers is not None:
-        return solution.point.numbers
-    position = solution.position if len(problem.controls) else None
-    regimes = Regimes(solution.state.flow.v)
-    return problem.at(request, solution.values, regimes, base=position, position=position)
+class _Point:
+    """Bounds and point of the programme at a solution; a tick in which no limit binds needs neither."""
 
+    def __init__(self, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:
+        self._of = problem, request, solution
 
-def _state(problem: DmsProblem, numbers: Numbers, solution: DmsSolution) -> Array:
-    """x (n,) at the solution: the optimiser's own, or the programme's power flow; NaN where there is none."""
-    if solution.point is not None:
-        return solution.point.x
-    flow = problem.power_flow.solve(numbers, solution.unit_curtail_kw / KW_PER_PU)
-    return flow.x if flow.converged else np.full(problem.program.n, np.nan)
+    @cached_property
+    def numbers(self) -> Numbers:
+        """Bounds that the solution was found under."""
+        problem, request, solution = self._of
+        if solution.point is not None and solution.point.numbers is not None:
+            return solution.point.numbers
+        position = solution.position if len(problem.controls) else None
+        regimes = Regimes(solution.state.flow.v)
+        return problem.at(request, solution.values, regimes, base=position, position=position)
+
+    @cached_property
+    def x(self) -> Array:
+        """(n,) the optimiser's own, or the programme's power flow; NaN where there is none."""
+        problem, _, solution = self._of
+        if solution.point is not None:
+            return solution.point.x
+        flow = problem.power_flow.solve(self.numbers, solution.unit_curtail_kw / KW_PER_PU)
+        return flow.x if flow.converged else np.full(problem.program.n, np.nan)
 
 
 def _of_units(problem: DmsProblem) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +23,18 @@ STEPS = {"pu": ("0.01 pu", 0.01), "A": ("1 A", 1.0), "VA": ("1 kVA", 1e3), "kW":
 OF_A_RATIO = ("0.001", 0.001)
 OWN_NAMES = {"s_prosumer": "inverter_rating", "piece_prosumer": "inverter_piece"}
 """Kinds of limits that inverters bring with them, by their rows; `volt_watt` is its own."""
+
+
+class PointOfProgramme(Protocol):
+    """Bounds and a point x (n,) of the programme."""
+
+    @property
+    def numbers(self) -> Numbers:
+        """The bounds."""
+
+    @property
+    def x(self) -> Array:
+        """(n,)."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,11 @@ class LimitRows:
     step: Array
 
     @staticmethod
-    def of(program: Program, state: State, nominal: LimitValues, numbers: Numbers, x: Array) -> LimitRows:
+    def of(program: Program, state: State, nominal: LimitValues, point: PointOfProgramme) -> LimitRows:
         """Every limit that a state is held against.
 
-        nominal     the same limits before any was widened
-        numbers, x  bounds and point of the programme, for limits that the state does not know
+        nominal   the same limits before any was widened
+        point     asked for limits that the state does not know, if there are any
         """
         each = zip(state.values.families, nominal.families, state.found, strict=True)
         parts = [side for now, before, value in each for side in _sides(program, now, before, value)]
@@ -64,7 +77,7 @@ class LimitRows:
         rest = np.setdiff1d(network_rows(program), np.concatenate(known))
         for name, block in program.rows.items():
             if len(rest) and np.isin(block.index, rest).all() and len(block.index):
-                parts += _as_they_stand(program, name, numbers, x)
+                parts += _as_they_stand(program, name, point.numbers, point.x)
         names = [f.name for f in fields(LimitRows)]
         return LimitRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
