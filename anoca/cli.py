@@ -280,7 +280,7 @@ def _all_certified(column: pd.Series) -> bool:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: dms or hems")] = "dms",
+    name: Annotated[str, typer.Argument(help="Benchmark: dms, hems or day")] = "dms",
     quick: Annotated[bool, typer.Option("--quick", help="The smallest case alone")] = False,
     cases: Annotated[str, typer.Option(help="Cases, separated by commas; default all")] = "",
     norms: Annotated[str, typer.Option(help="Norms, separated by commas; default all")] = "",
@@ -288,24 +288,26 @@ def bench(
     starts: Annotated[
         str, typer.Option(help="dms: cold, warm, go_ahead; hems: home, plan, respond; default all")
     ] = "",
-    runs: Annotated[int, typer.Option(help="Rounds, the methods in turn; medians are shown", min=1)] = 3,
+    runs: Annotated[
+        int | None, typer.Option(help="Rounds, medians are shown; default 3, of day 1", min=1)
+    ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Also peak memory, a process each")] = False,
     out: OutOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the methods of the DMS or of the homes: one thread, in turn, ratios within a round."""
-    from anoca.studies.bench import Plan, load
+    """Time the methods of the DMS or of the homes in turn, or a closed-loop day by norm; one thread."""
+    from anoca.studies.bench import Plan, load, rounds
     from anoca.studies.benching.tables import Keeper, readable
 
     terminal, run_bench = Terminal(as_json), load(name)
     asked = {"cases": cases, "norms": norms, "methods": methods, "starts": starts}
     words = {what: _words(text) for what, text in asked.items()}
-    plan, keeper = Plan(**words, quick=quick, runs=runs, memory=memory), Keeper(out, name)
+    plan, keeper = Plan(**words, quick=quick, runs=runs or rounds(name), memory=memory), Keeper(out, name)
     with terminal.progress(f"bench {name}") as tell:
         frame = run_bench(plan, tell, keeper.keep)
     keeper.keep(frame)
     rows = frame if as_json else readable(frame)
-    terminal.emit(rows.to_dict("records"), f"bench {name}: medians of up to {runs} rounds")
+    terminal.emit(rows.to_dict("records"), f"bench {name}: medians of up to {plan.runs} rounds")
     terminal.say(f"Tables: {keeper.folder}")
     ours = frame["method"] != "plain_pyomo"
     raise typer.Exit(0 if _all_certified(frame["certified"][ours]) else 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ class Recorder:
         self._row: dict[str, Any] = {}
         self._position: Array | None = None
         self._explainer, self._explain_s = Explainer(scenario.dms), 0.0
+        self._record_s = 0.0
         connections = placement.feeder[Connections]
         self._by_prosumer, self._q_free = Units.of(connections), connections.q_mode == "free"
         capacity = [h.battery.capacity_kwh if h.battery else 0.0 for h in placement.homes()]
@@ -202,8 +205,16 @@ class Recorder:
         """Finish the row of the tick."""
         self._ticks.append(self._row)
         empty = dict.fromkeys(TABLES["timings"], 0.0)
-        own = {"tick": self._row["tick"], "explain_s": self._explain_s}
+        own = {"tick": self._row["tick"], "explain_s": self._explain_s, "record_s": self._record_s}
         self._timings.append({**empty, **own, **seconds})
+        self._record_s = self._explain_s = 0.0
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Time what is done inside as `record_s`, explanations left out."""
+        began, explained = time.perf_counter(), self._explain_s
+        yield
+        self._record_s += time.perf_counter() - began - (self._explain_s - explained)
 
     def headline(self) -> str:
         """One line on the last tick, for progress."""
@@ -221,7 +232,7 @@ class Recorder:
         began = time.perf_counter()
         for name, frame in self._explainer.tick(tick, problem, request, solution).items():
             self._frames[name].append(frame)
-        self._explain_s = time.perf_counter() - began
+        self._explain_s += time.perf_counter() - began
 
     def _controls(self, tick: int, problem: DmsProblem, solution: DmsSolution) -> float:
         """Rows of the taps and capacitor steps; the number of steps moved in all."""

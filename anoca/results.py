@@ -195,12 +195,13 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "timings": {
         "tick": "number from 0",
-        "hems_s": "all homes plan",
+        "hems_s": "all homes forecast and plan",
         "dms_s": "screen, optimisation, certificate",
         "optimal_s": "the `optimal` certificate, if asked for",
-        "respond_s": "all homes re-plan after the answer",
+        "respond_s": "all homes re-plan after the answer, and live through the tick",
         "plant_s": "power flow of the plant",
         "explain_s": "what binds, whom it curtails, what blocks",
+        "record_s": "rows of the tables",
         "granted_s": "the same homes with everything granted, if asked for",
     },
 }

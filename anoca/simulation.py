@@ -160,10 +160,13 @@ def _loop(
             position=desk.position,
         )
         seconds = {**home_tick.seconds, "plant_s": time.perf_counter() - began}
-        recorder.dms(tick, series.times[tick], desk.problem, desk.request, solution)
+        with recorder.recording():
+            recorder.dms(tick, series.times[tick], desk.problem, desk.request, solution)
         seconds |= _test_optimality(scenario, desk.problem, desk.request, solution, recorder)
-        recorder.homes(tick, _span(series.times, tick, clock.step_s), desk.request, solution, home_tick)
-        recorder.plant(reading)
+        with recorder.recording():
+            span = _span(series.times, tick, clock.step_s)
+            recorder.homes(tick, span, desk.request, solution, home_tick)
+            recorder.plant(reading)
         if twins:
             began = time.perf_counter()
             recorder.granted(tick, twins.live_granted(tick))

@@ -103,16 +103,23 @@ class Reduced:
         laws = self._jacobian[program.row_indices("law", "power")]
         self._factor = splu(laws[:, self._states].tocsc())
         self._by_control = laws[:, self.controls].tocsc()
+        self._gradients: dict[int, Array] = {}
 
     def gradient(self, rows: Array) -> Array:
-        """dh/du = h_u - h_s F_s^-1 F_u of rows, (len(rows), n_controls), by one adjoint solve a row."""
-        limits = self._jacobian[rows]
-        found = limits[:, self.controls].toarray()
-        for first in range(0, len(rows), BATCH):
-            some = slice(first, first + BATCH)
-            of_states = limits[some][:, self._states].T.toarray()
-            found[some] -= (self._by_control.T @ self._transposed(of_states)).T
-        return np.asarray(found)
+        """dh/du = h_u - h_s F_s^-1 F_u of rows, (len(rows), n_controls), by one adjoint solve a row.
+
+        Rows without states, those of norms, need none; and a row that is asked for again needs no other.
+        """
+        new = np.array([row for row in rows if row not in self._gradients], dtype=int)
+        limits = self._jacobian[new]
+        found, by_state = limits[:, self.controls].toarray(), limits[:, self._states]
+        on_states = np.flatnonzero(np.diff(by_state.indptr))
+        for first in range(0, len(on_states), BATCH):
+            some = on_states[first : first + BATCH]
+            adjoint = self._transposed(by_state[some].T.toarray())
+            found[some] -= (self._by_control.T @ adjoint).T
+        self._gradients.update(zip(new.tolist(), found, strict=True))
+        return np.array([self._gradients[row] for row in rows.tolist()]).reshape(len(rows), -1)
 
     def curvature(self, hessian: sp.csr_matrix, moved: Array) -> Array:
         """Z' H Z du: the Lagrangian's Hessian (n, n) along the laws, applied to a move (n_controls,)."""

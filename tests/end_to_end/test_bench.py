@@ -73,7 +73,7 @@ def test_homes_are_certified_and_faster_than_a_model_built_anew(anoca_command, t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("bench", "nothing"), "unknown benchmark 'nothing'; known: dms, hems"),
+        (("bench", "nothing"), "unknown benchmark 'nothing'; known: day, dms, hems"),
         (("bench", "dms", "--norms", "l3"), "unknown norm 'l3'"),
         (("bench", "dms", "--methods", "magic"), "unknown method 'magic'"),
     ],

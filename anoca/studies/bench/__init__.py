@@ -60,6 +60,15 @@ def load(name: str) -> Bench:
     return bench
 
 
+def rounds(name: str) -> int:
+    """Rounds of a benchmark unless said otherwise.
+
+    Raises  InputError  there is none of that name
+    """
+    load(name)
+    return int(getattr(import_module(f"{__name__}.{name}"), "ROUNDS", Plan.runs))
+
+
 def chosen(asked: tuple[str, ...], known: list[str], what: str) -> list[str]:
     """Those asked for in the order given, all where none is.
 

@@ -11,7 +11,9 @@ from anoca.provenance import versions
 
 SHOWN = (
     "case", "scenario", "norm", "start", "method", "n", "seconds", "cpu_s", "runs", "ratio", "compile_s",
-    "home_us", "speedup", "target", "curtailed_kw", "binding", "iterations", "certified", "gap", "peak_mb",
+    "home_us", "speedup", "setup_s", "hems_s", "dms_s", "plant_s", "explain_s", "record_s", "rest_s",
+    "ticks_curtailed", "from", "to", "target", "curtailed_kw", "binding", "iterations", "certified", "gap",
+    "peak_mb",
 )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def test_the_mean_leaves_out_what_needed_nothing_for_every_method() -> None:
 
 def test_benchmarks_and_cases_are_found_by_name() -> None:
     assert "dms" in bench.names()
-    with pytest.raises(InputError, match="unknown benchmark 'dns'; known: dms"):
+    with pytest.raises(InputError, match="unknown benchmark 'dns'; known: day, dms"):
         bench.load("dns")
     with pytest.raises(InputError, match="unknown case 'case7'"):
         bench.chosen(("case7",), dms_cases.names(), "case")
