@@ -30,7 +30,7 @@ from hems import (
     read_prices,
     roof_pv,
 )
-from hems.errors import HemsError
+from hems.errors import ArbitrageError, HemsError
 from hems.load_models import EUROPEAN, NEW_YORK
 from hems.loads import noon_kw
 from hems.prices import SUPPLY_PER_KWH
@@ -100,6 +100,12 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
         names, base = list(placement.feeder[Loads].name), placement.feeder[Loads].p_kw
         plain = _shape(scenario, names, base, times[history:])
         tariff, prices = _tariff(scenario, times[history:])
+    except ArbitrageError as exc:
+        where = scenario.tariff.file if scenario.tariff.kind == "csv" else "tariff"
+        raise InputError(
+            f"{where}: export pays more than import costs at {exc.ticks} tick(s), the first at {exc.first}; "
+            "lower export_price_per_kwh or raise import_price_per_kwh there"
+        ) from exc
     except HemsError as exc:
         raise InputError(str(exc)) from exc
     for line in (*audit, *more, *prices):

@@ -18,9 +18,12 @@ def resolve(connections: Connections, units: Units, given: Mapping[str, float]) 
     """Weights (n_units,) from weights by name, default 1.
 
     A name is that of a unit, or of a prosumer for all of its connections; that of a connection goes first.
-    Raises  KeyError    a name that is neither
+    Raises  TypeError   no mapping
+            KeyError    a name that is neither
             ValueError  a weight that is not positive and finite, or weights more than 1e4 apart
     """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"weights: a mapping of unit name to weight, not {type(given).__name__}")
     owner = np.empty(len(units.name), dtype=object)
     owner[units.of_connection] = connections.prosumer
     if unknown := set(given) - {*units.name, *owner}:

@@ -11,6 +11,7 @@ from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
 from hems.bids import BidCurve
 from hems.config import HemsConfig
 from hems.errors import (
+    ArbitrageError,
     BidError,
     ConfigError,
     HemsError,
@@ -42,6 +43,7 @@ from hems.streams import Stream, generator
 from hems.tariff import Tariff, ny_like_tou
 
 __all__ = [
+    "ArbitrageError",
     "Battery",
     "BidCurve",
     "BidError",

@@ -4,6 +4,7 @@ HemsError
 ├── HomeError          a home or battery that cannot exist               (also ValueError)
 ├── ConfigError        a setting with an unknown or impossible value     (also ValueError)
 ├── TariffError        prices outside the assumption of the paper        (also ValueError)
+│   └── ArbitrageError   export pays more than import costs, and nobody allowed it
 ├── SeriesError        a load, PV or time series that cannot be used     (also ValueError)
 │   └── SeriesFileError  the same, in a file: names it, the column and the first bad time
 ├── SetpointError      an AES outside [0, OES]                           (also ValueError)
@@ -11,6 +12,8 @@ HemsError
 ├── BidError           a bid curve of a home that has none               (also RuntimeError)
 └── UncertifiedError   `raise_for_status()` on a plan without certificate (also RuntimeError)
 """
+
+from datetime import datetime
 
 
 class HemsError(Exception):
@@ -27,6 +30,18 @@ class ConfigError(HemsError, ValueError):
 
 class TariffError(HemsError, ValueError):
     """Prices are malformed, or pay more for export than import costs."""
+
+
+class ArbitrageError(TariffError):
+    """Export pays more than import costs, and nobody allowed it.
+
+    ticks   how many such ticks there are
+    first   the first of them: its time where the tariff has times, else its number
+    """
+
+    def __init__(self, message: str, *, ticks: int, first: datetime | int) -> None:
+        super().__init__(message)
+        self.ticks, self.first = ticks, first
 
 
 class SeriesError(HemsError, ValueError):

@@ -68,6 +68,8 @@ class HemsFleet:
         start = np.asarray(self.config.soc_target if soc_start is None else soc_start, dtype=float)
         if start.shape not in ((), (len(homes),)):
             raise SeriesError(f"soc_start has shape {start.shape}; needed is one value, or one per home.")
+        if (outside := start[(start < 0) | (start > 1)]).size:
+            raise SeriesError(f"soc_start is {outside[0]}; it is a fraction of the capacity, from 0 to 1.")
         self.soc_kwh = start * self._arrays.capacity_kwh
         self._equipment = Equipment(self.homes, self.config.dt_h)
         self._planner = Planner(self._arrays, self._equipment, self.config)
@@ -381,8 +383,10 @@ class HemsFleet:
         return curve
 
     def _number(self, home: int | str) -> int:
-        if isinstance(home, str) and home not in self.names:
-            raise KeyError(home)
+        known = home in self.names if isinstance(home, str) else -len(self.names) <= home < len(self.names)
+        if not known:
+            some = ", ".join(map(repr, self.names[:5])) + (", ..." if len(self.names) > 5 else "")
+            raise KeyError(f"there is no home {home!r}; the {len(self.names)} names are {some}")
         return self.names.index(home) if isinstance(home, str) else home
 
 

@@ -27,6 +27,8 @@ class Battery:
     soc_min, soc_max             band of the state of charge, fractions of the usable energy
     self_discharge_per_h         share of the stored energy lost in an hour, in [0, 1)
     n_units                      how many; a node that stands for many homes has many
+
+    Raises HomeError naming every field that is wrong.
     """
 
     energy_kwh: float
@@ -38,6 +40,10 @@ class Battery:
     soc_max: float = 1.0
     self_discharge_per_h: float = 0.0
     n_units: int = 1
+
+    def __post_init__(self) -> None:
+        if found := self.faults():
+            raise HomeError(f"Battery: {'; '.join(found)}.")
 
     @classmethod
     def powerwall2(cls, n_units: int = 1) -> Self:
@@ -146,8 +152,7 @@ class Home:
     devices: tuple[Device, ...] = ()
 
     def __post_init__(self) -> None:
-        found = [f"battery.{fault}" for fault in self.battery.faults()] if self.battery else []
-        found += [f"inverter.{fault}" for fault in self.inverter.faults()] if self.inverter else []
+        found = [f"inverter.{fault}" for fault in self.inverter.faults()] if self.inverter else []
         found += [f"device {d.name!r}: {fault}" for d in self.devices for fault in d.faults()]
         names = [d.name for d in self.devices]
         found += [f"device {n!r} is there twice" for n in dict.fromkeys(names) if names.count(n) > 1]
@@ -192,9 +197,10 @@ class HomeArrays:
     def of(cls, homes: Sequence[Home]) -> Self:
         """Collect the numbers of `homes`, powers and energies of all units together."""
         absent = Battery(
-            energy_kwh=0.0, p_charge_kw=0.0, p_discharge_kw=0.0, eta_charge=1.0, eta_discharge=1.0
+            energy_kwh=1.0, p_charge_kw=0.0, p_discharge_kw=0.0, eta_charge=1.0, eta_discharge=1.0
         )
         banks = [home.battery or absent for home in homes]
+        capacity = [home.battery.capacity_kwh if home.battery else 0.0 for home in homes]
 
         def column(values: list[float]) -> Floats:
             return read_only(np.array(values, dtype=float))
@@ -210,9 +216,9 @@ class HomeArrays:
             p_discharge_kw=column([b.p_discharge_kw * b.n_units for b in banks]),
             eta_charge=column([b.eta_charge for b in banks]),
             eta_discharge=column([b.eta_discharge for b in banks]),
-            capacity_kwh=column([b.capacity_kwh for b in banks]),
-            soc_lo_kwh=column([b.soc_min * b.capacity_kwh for b in banks]),
-            soc_hi_kwh=column([b.soc_max * b.capacity_kwh for b in banks]),
+            capacity_kwh=column(capacity),
+            soc_lo_kwh=column([b.soc_min * kwh for b, kwh in zip(banks, capacity, strict=True)]),
+            soc_hi_kwh=column([b.soc_max * kwh for b, kwh in zip(banks, capacity, strict=True)]),
             self_discharge_per_h=column([b.self_discharge_per_h for b in banks]),
             pv_limit_kw=column([home.inverter.p_limit_kw if home.inverter else math.inf for home in homes]),
             battery_export=flags([home.battery_export for home in homes]),

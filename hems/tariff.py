@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hems.checks import check_times, read_only
-from hems.errors import TariffError
+from hems.errors import ArbitrageError, TariffError
 
 _EQUAL_PRICE = 1e-12  # $/kWh: two prices closer than this are one price written down twice
 
@@ -55,10 +55,14 @@ class Tariff:
         ticks = np.flatnonzero(self.arbitrage)
         if ticks.size:
             shown = ", ".join(map(str, ticks[:10])) + (", ..." if ticks.size > 10 else "")
-            raise TariffError(
-                f"export pays more than import costs at {ticks.size} tick(s): {shown}. "
+            first = int(ticks[0]) if self.times is None else self.times[int(ticks[0])]
+            since = "" if self.times is None else f" (the first at {first})"
+            raise ArbitrageError(
+                f"export pays more than import costs at {ticks.size} tick(s): {shown}{since}. "
                 "Lower export_price_per_kwh or raise import_price_per_kwh there, "
-                "or set allow_arbitrage=True and give the homes finite limits."
+                "or set allow_arbitrage=True and give the homes finite limits.",
+                ticks=int(ticks.size),
+                first=first,
             )
 
     @property

@@ -16,6 +16,8 @@ UNBALANCE_MAX = 0.02
 """Voltage unbalance factor |V2| / |V1| allowed where nothing else is said: the 2 % of EN 50160."""
 V_STEP_PU = 0.03
 """Rise and fall allowed from the base state where nothing else is said: the 3 % of VDE-AR-N 4105."""
+HIGHEST_PU = 2.0
+"""A band that ends higher was meant in volts."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Limits:
         names = ("i_scale", "line_scale", "transformer_scale", "i_max_default_a")
         for name in (*names, "v_fall_pu", "v_rise_pu", "negative_sequence_max_pu"):
             _check_positive(name, getattr(self, name))
+        for name in ("v_fall_pu", "v_rise_pu"):
+            if getattr(self, name) > 1:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)}: give a value per unit, such as {V_STEP_PU}"
+                )
         for element, factor in self.elements.items():
             _check_positive(f"elements[{element!r}]", factor)
         if not 0 < self.unbalance_max < 1:
@@ -146,6 +153,8 @@ class Limits:
 def _check_band(what: str, band: Pair) -> None:
     if len(band) != 2 or not 0 <= band[0] < band[1]:
         raise ValueError(f"{what} {' to '.join(map(str, band))} pu is empty")
+    if band[1] > HIGHEST_PU:
+        raise ValueError(f"{what} {band[0]} to {band[1]} pu: give values per unit, such as 1.05")
 
 
 def _check_positive(name: str, value: float | None) -> None:

@@ -31,7 +31,7 @@ class ExtraBattery(Device):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers."""
-        found = [f"battery.{fault}" for fault in self.battery.faults()]
+        found = []
         for field in ("soc_start", "soc_target"):
             if not 0 <= getattr(self, field) <= 1:
                 found.append(f"{field}={getattr(self, field)!r} must be between 0 and 1")

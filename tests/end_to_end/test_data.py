@@ -149,6 +149,20 @@ def test_a_users_forecaster_runs_and_its_file_is_an_input(
         simulate(loop(**{"forecast.method": "own_forecast:Short"}))
 
 
+def test_prices_that_pay_for_round_trips_name_the_file_and_the_first_time(tmp_path: Path) -> None:
+    times = pd.date_range("2026-06-21 12:00", periods=300, freq="5min", tz="America/New_York")
+    table = pd.DataFrame({"time": times, "import_price_per_kwh": 0.2, "export_price_per_kwh": 0.05})
+    clock = loop().clock.first_tick()
+    table.loc[table["time"] == clock + pd.Timedelta(minutes=5), "export_price_per_kwh"] = 0.3
+    table.to_csv(tmp_path / "prices.csv", index=False)
+    with pytest.raises(InputError) as refused:
+        series(loop(**{"tariff.kind": "csv", "tariff.file": str(tmp_path / "prices.csv")}))
+    assert f"prices.csv: export pays more than import costs at 1 tick(s), the first at {clock.date()}" in str(
+        refused.value
+    )
+    assert "allow_arbitrage" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -158,6 +172,10 @@ def test_a_users_forecaster_runs_and_its_file_is_an_input(
         ({"series.cloud_lag_s": -1}, "cloud_lag_s"),
         ({"tariff.kind": "flat", "tariff.export": "supply"}, "no supply price"),
         ({"tariff.kind": "csv", "tariff.export": "net"}, "leave `export` out"),
+        (
+            {"tariff.kind": "flat", "tariff.export_price_per_kwh": 0.5},
+            r"^tariff: export pays more than import costs at \d+ tick\(s\), the first at 2026-.*there$",
+        ),
         ({"forecast.method": ""}, "Or name a class of your own"),
         ({"forecast.method": "persistance"}, "did you mean 'persistence'"),
         ({"forecast.method": "perfect", "forecast.options": {"blend_h": 1}}, "takes no options"),

@@ -163,13 +163,14 @@ def draw(rng: np.random.Generator, kind: str, *, negative: bool = False) -> Day:
 def oracle(day: Day, fleet: HemsFleet, *, aes_kw: float | None = None) -> HomeNumbers:
     """The data of (1) at the present tick of `fleet`, with the AES where one is given."""
     home, tick, (load, pv, tariff, cap) = day.home, fleet.tick, day.window(fleet.tick)
-    b = home.battery or Battery(energy_kwh=0, p_charge_kw=0, p_discharge_kw=0, eta_charge=1, eta_discharge=1)
+    b = home.battery or Battery(energy_kwh=1, p_charge_kw=0, p_discharge_kw=0, eta_charge=1, eta_discharge=1)
     keep, soc = (1 - b.self_discharge_per_h) ** DT, float(fleet.soc_kwh[0])
     states = fleet.device_states(0)
     seen = tuple(Seen(device, tick, states[device.name]) for device in home.devices)
     started = [s for s in seen if isinstance(s.device, Appliance)]
     running = sum((s.device.p_kw * (np.arange(T) < s.state.left) for s in started), np.zeros(T))
-    lo, hi = b.soc_min * b.energy_kwh, b.energy_kwh
+    size = b.energy_kwh if home.battery else 0.0
+    lo, hi = b.soc_min * size, size
     soc_lo, soc_hi = np.full(T, lo), np.full(T, hi)
     low = high = soc
     for k in range(T):
@@ -207,7 +208,7 @@ def oracle(day: Day, fleet: HemsFleet, *, aes_kw: float | None = None) -> HomeNu
         soc_kwh=soc,
         soc_lo_kwh=soc_lo,
         soc_hi_kwh=soc_hi,
-        target_kwh=0.5 * b.energy_kwh if v is None else 0.0,
+        target_kwh=0.5 * size if v is None else 0.0,
         keep=keep,
         battery_export=home.battery_export,
         grid_charging=home.grid_charging,

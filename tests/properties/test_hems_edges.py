@@ -81,7 +81,8 @@ def live_through_it(rng: np.random.Generator) -> set[str]:
     arbitrage = bool(config.pv_spill and rng.random() < 0.15)
     home = draw_home(rng, finite=arbitrage, spill=config.pv_spill)
     tariff = draw_tariff(rng, arbitrage=arbitrage)
-    fleet = HemsFleet([home], config, soc_start=rng.uniform(0, 1.2) if home.battery else 0.0)
+    fleet = HemsFleet([home], config, soc_start=0.0)
+    fleet.soc_kwh = [rng.uniform(0, 1.2) * home.battery.capacity_kwh if home.battery else 0.0]
     load = rng.choice([0.0, 0.5, 3.0, 12.0], T + TICKS)
     pv = rng.choice([0.0, 2.0, 9.0], T + TICKS) * home.has_pv
     seen = set()

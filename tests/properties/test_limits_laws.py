@@ -13,7 +13,7 @@ from dms import DmsProblem, DmsRequest, DmsSolution, Limits, LimitValues, Networ
 from dms.certificate import State, measure, run
 from feeders import Connections, Feeder, Transformers, Windings, library
 
-FREE = {"v_min_pu": 0.3, "v_max_pu": 3.0}
+FREE = {"v_min_pu": 0.3, "v_max_pu": 2.0}
 WIDE: dict[str, dict[str, Any]] = {
     "v_ll_band": {"current": False, "band_across": "phase_to_phase"},
     "relative": {"current": False},

@@ -32,6 +32,7 @@ def _scenario(limits: dict[str, Any]) -> Scenario:
             {"elements": {"l1": 0}},
             r'`limits\.elements\.l1`: give a positive factor of the rating, or "exempt"',
         ),
+        ({"v_max_pu": 230}, "`limits`: voltage band 0.9 to 230.0 pu: give values per unit, such as 1.05"),
         ({"elements": {"l1": "off"}}, r"give a positive factor of the rating, or .exempt. \(given: 'off'\)"),
         ({"unbalance_max": 0.03}, "unbalance_max = 0.03 has no effect without unbalance = True"),
         ({"band": "relativ"}, "Input should be 'absolute', 'relative' or 'both'"),

@@ -249,6 +249,9 @@ def test_a_factor_of_an_element_without_a_rating_is_refused(zoo: Feeder) -> None
         ({"reverse_power_max_kw": np.inf}, "reverse_power_max_kw = inf must be finite"),
         ({"line_scale": 0.0}, "line_scale = 0.0 must be positive"),
         ({"buses": {"x": (1.0, 0.9)}}, "band of bus 'x', 1.0 to 0.9 pu is empty"),
+        ({"v_max_pu": 230}, "voltage band 0.9 to 230 pu: give values per unit, such as 1.05"),
+        ({"buses": {"x": (0.9, 10.5)}}, "band of bus 'x', 0.9 to 10.5 pu: give values per unit"),
+        ({"band": "relative", "v_rise_pu": 3}, "v_rise_pu = 3: give a value per unit, such as 0.03"),
         ({"elements": {"x": -1.0}}, r"elements\['x'\] = -1.0 must be positive"),
     ],
 )

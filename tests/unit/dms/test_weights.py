@@ -19,6 +19,11 @@ def test_a_prosumers_weight_is_that_of_all_its_connections_and_a_connections_goe
         compile(zoo, weights=given)  # curtailed as one: a connection has no weight of its own
 
 
+def test_weights_are_a_mapping(zoo: Feeder) -> None:
+    with pytest.raises(TypeError, match="weights: a mapping of unit name to weight, not list"):
+        compile(zoo, weights=[1.0])  # type: ignore[arg-type]
+
+
 def test_weights_by_connection_decide_which_phase_gives(street) -> None:
     """Two connections of one prosumer at one bus, the lighter one is cut first."""
     feeder = street(homes=((1, "a", 0.5), (1, "a", 0.5)))

@@ -341,10 +341,7 @@ def stays(*times: tuple[int, int], arrival: float = 1.0, departure: float = 2.0)
             changed(WASHER, runs=(Run(earliest_tick=0, end_tick=4), Run(earliest_tick=3, end_tick=8))),
             r"runs\[1\] must not begin before runs\[0\] ends",
         ),
-        (
-            changed(SECOND, battery=dataclasses.replace(SMALL, soc_min=2.0)),
-            "'second': battery.soc_min",
-        ),
+        (lambda: dataclasses.replace(SMALL, soc_min=2.0), "Battery: soc_min"),
         (lambda: Home("H1", devices=(CAR, CAR)), "device 'car' is there twice"),
     ],
 )

@@ -109,6 +109,11 @@ def test_bad_soc_is_refused(one_home: Fleet, soc: list[float]) -> None:
     assert fleet.soc_kwh[0] == 1.0
 
 
+def test_soc_start_is_a_fraction(one_home: Fleet) -> None:
+    with pytest.raises(SeriesError, match=r"soc_start is 50\.0; it is a fraction of the capacity"):
+        one_home(soc_start=50)
+
+
 # What is reported ---------------------------------------------------------------------------------
 
 
@@ -136,8 +141,11 @@ def test_explain_is_a_dated_table(battery: Battery) -> None:
     stored = 0.25 * (0.9 * table.p_charge_kw - table.p_discharge_kw / 0.8)
     assert (table.soc_kwh - 1.0 - stored.cumsum()).abs().max() < 1e-9
     assert table.soc_kwh.between(-1e-9, 2.0 + 1e-9).all()
-    with pytest.raises(KeyError):
-        fleet.explain("C")
+    for ask in (fleet.explain, fleet.bid_curve):
+        with pytest.raises(KeyError, match="no home 'C'; the 2 names are 'A', 'B'"):
+            ask("C")
+        with pytest.raises(KeyError, match="no home 2;"):
+            ask(2)
 
 
 # The rules for odd homes --------------------------------------------------------------------------

@@ -31,10 +31,10 @@ def test_powerwall2_has_the_published_figures() -> None:
         ("n_units", math.nan),
     ],
 )
-def test_impossible_battery_names_home_and_field(field: str, value: float) -> None:
+def test_impossible_battery_is_refused_at_once_and_names_the_field(field: str, value: float) -> None:
     numbers = dict(energy_kwh=2.0, p_charge_kw=1.0, p_discharge_kw=1.0, eta_charge=0.9, eta_discharge=0.9)
-    with pytest.raises(HomeError, match=rf"'P7'.*{field}"):
-        Home("P7", Battery(**{**numbers, field: value}))
+    with pytest.raises(HomeError, match=rf"Battery: .*{field}"):
+        Battery(**{**numbers, field: value})
 
 
 @pytest.mark.parametrize(("field", "value"), [("import_limit_kw", 0.0), ("export_limit_kw", -1.0)])
@@ -44,9 +44,10 @@ def test_impossible_limits_name_home_and_field(field: str, value: float) -> None
 
 
 def test_every_fault_is_told_at_once() -> None:
-    bad = Battery(energy_kwh=-1.0, p_charge_kw=-1.0, p_discharge_kw=1.0, eta_charge=2.0, eta_discharge=0.9)
-    with pytest.raises(HemsError, match=r"energy_kwh.*p_charge_kw.*eta_charge.*export_limit_kw"):
-        Home("P7", bad, export_limit_kw=math.nan)
+    with pytest.raises(HemsError, match=r"energy_kwh.*p_charge_kw.*eta_charge"):
+        Battery(energy_kwh=-1.0, p_charge_kw=-1.0, p_discharge_kw=1.0, eta_charge=95, eta_discharge=0.9)
+    with pytest.raises(HemsError, match=r"neither PV.*export_limit_kw"):
+        Home("P7", has_pv=False, export_limit_kw=math.nan)
 
 
 def test_units_scale_energy_and_power_but_not_the_band() -> None:
