@@ -117,8 +117,10 @@ class ProsumersSection(Section):
                    "net_unity": the same with Q = 0; "behind_load": PV beside the load
     curtail_unit   "prosumer": one curtailment per prosumer; "connection": one per connection
     battery_kw     one Powerwall 2 per this many kW of base load, rounded up; 0 = no batteries
-    weights, extra  weight of the norm by prosumer, or (connection) by connection such as pv#2, default 1;
-                   prosumers at named nodes
+    weights        weight of the norm by prosumer, or (connection) by connection such as pv#2, default 1. It
+                   multiplies the curtailment, under l2 inside the square: weight 10 counts 100-fold, and
+                   between like homes about 100 times less is curtailed
+    extra          prosumers at named nodes
     generators     the feeder's own generators (PV, storage, machines) that feed in are prosumers too, and ask
                    for what they deliver; snapshots only. Without it they deliver that, whatever happens
     """

@@ -26,7 +26,8 @@ class DmsSection(BaseModel):
     alpha       of alpha_fair: 0 least total, 1 proportional fairness (logarithms), more: nearer to max-min
     weight_by   "capacity": prosumers.weights are divided by the PV peak, so that a norm counts percent
     cumulative_fairness  in a loop: weights grow with the share of its energy that a home has lost since
-                midnight, up to 1 + this for the home that lost most. 0: every tick for itself
+                midnight, up to 1 + this for the home that lost most. 0: every tick for itself. It saturates
+                (shares count against the largest) and costs curtailment: homes with less effect give instead
     backend     who states the equations: "ipopt" our own devices, "pyomo" the Pyomo text (small feeders)
     max_iter    of Ipopt      certify_optimal  also test answers for optimality (seconds each on case 2)
     budget_s    wall clock of a tick's optimisation; when it is spent, set-points are a certified fallback

@@ -38,7 +38,7 @@ options = { n_buses = 300, seed = 2 }
 
 [prosumers]
 percent = { A = 120, C = 60 }        # by category; B stays a plain load
-weights = { "12" = 5.0 }             # curtail load 12 five times less willingly
+weights = { "12" = 5.0 }             # five times less willingly; under l2 the square: about 25 times less
 battery_kw = 10.0                    # one Powerwall per 10 kW of base load
 
 [[prosumers.extra]]                  # a solar farm at named nodes

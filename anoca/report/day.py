@@ -25,6 +25,10 @@ BANDS = ((0.10, 0.90, 0.20), (0.25, 0.75, 0.40))
 """Quantiles of a fan and how dark the band between them is."""
 
 
+TITLE_PAD = 26
+"""Points between a title and its axes: the legend stands there."""
+
+
 def check_homes(scenario: Scenario, homes: Sequence[str]) -> None:
     """Before anything runs: the scenario has days, and these homes.
 
@@ -61,7 +65,8 @@ def home_day(results: Results, name: str) -> Figure:
     _battery(axes[1], when, home)
     _set_points(axes[2], when, home)
     _prices(axes[3], when, ticks)
-    axes[0].set_title(f"{results.scenario['name']}, norm {results.scenario['dms']['norm']}: home {name}")
+    title = f"{results.scenario['name']}, norm {results.scenario['dms']['norm']}: home {name}"
+    axes[0].set_title(title, pad=TITLE_PAD)
     return figure
 
 
@@ -84,7 +89,7 @@ def fleet_day(results: Results) -> Figure:
         _step(axes[0], when, (used + spilled) / 1e3, color=SPILL, label="PV available")
     axes[0].axhline(0, color="0.2", lw=0.8)
     axes[0].set_ylabel("all homes, MW\nsources up, uses down")
-    axes[0].legend(frameon=False, ncols=4, fontsize="small")
+    _legend(axes[0])
     net = (homes["p_export_kw"] - homes["p_import_kw"]).to_numpy().reshape(len(ticks), -1)
     _fan(axes[1], when, net, AFTER)
     axes[1].set_ylabel("net export\nof a home, kW")
@@ -98,7 +103,8 @@ def fleet_day(results: Results) -> Figure:
     _prices(axes[3], when, ticks)
     axes[0].set_title(
         f"{results.scenario['name']}, norm {results.scenario['dms']['norm']}: {net.shape[1]} homes "
-        "(bands: 10-90 and 25-75 % of homes, line: median)"
+        "(bands: 10-90 and 25-75 % of homes, line: median)",
+        pad=TITLE_PAD,
     )
     return figure
 
@@ -110,7 +116,7 @@ def _load_and_pv(axes: Axes, when: Any, home: pd.DataFrame) -> None:
     axes.stairs(used + spilled, when, baseline=used, fill=True, color=SPILL, label="PV spilled", hatch="//")
     _step(axes, when, home["p_load_kw"], color=LOAD, label="load")
     axes.set_ylabel("kW")
-    axes.legend(frameon=False, ncols=3)
+    _legend(axes)
 
 
 def _battery(axes: Axes, when: Any, home: pd.DataFrame) -> None:
@@ -118,7 +124,7 @@ def _battery(axes: Axes, when: Any, home: pd.DataFrame) -> None:
     axes.stairs(-home["p_discharge_kw"], when, fill=True, color=BEFORE, label="discharge")
     axes.axhline(0, color="0.2", lw=0.8)
     axes.set_ylabel("battery, kW")
-    axes.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    _legend(axes)
     capacity = float(home["capacity_kwh"].iloc[0])
     if capacity > 0:
         right = axes.twinx()
@@ -135,7 +141,7 @@ def _set_points(axes: Axes, when: Any, home: pd.DataFrame) -> None:
     _step(axes, when, -home["p_import_kw"], color="0.6", lw=1.0, label="imported, below 0")
     axes.axhline(0, color="0.2", lw=0.8)
     axes.set_ylabel("at the meter, kW")
-    axes.legend(frameon=False, ncols=4, fontsize="small")
+    _legend(axes)
 
 
 def _prices(axes: Axes, when: Any, ticks: pd.DataFrame) -> None:
@@ -143,10 +149,23 @@ def _prices(axes: Axes, when: Any, ticks: pd.DataFrame) -> None:
     _step(axes, when, ticks["export_price_per_kwh"], color=AFTER, label="export")
     axes.set_ylabel("$/kWh")
     axes.set_xlabel("local time")
-    axes.legend(frameon=False, ncols=2, fontsize="small")
+    _legend(axes)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _legend(axes: Axes) -> None:
+    """In a light frame above the axes, off the data."""
+    axes.legend(
+        ncols=7,
+        fontsize="small",
+        loc="lower left",
+        bbox_to_anchor=(0, 1.01),
+        borderaxespad=0,
+        frameon=True,
+        edgecolor="0.8",
+    )
 
 
 def _stacked(axes: Axes, when: Any, parts: dict[str, tuple[pd.Series, str]], *, sign: int) -> None:

@@ -198,6 +198,10 @@ def test_the_day_of_a_home_and_of_the_fleet_is_drawn_from_the_tables() -> None:
     spill = home[["p_spill_plan_kw", "p_spill_curtail_kw", "p_spill_tracking_kw"]].sum(axis=1)
     np.testing.assert_allclose(used.values, home["p_pv_kw"] - spill)
     assert len(used.edges) == len(home) + 1
+    drawn.canvas.draw()
+    for axes in drawn.axes:
+        legend = axes.get_legend()
+        assert legend is None or not legend.get_window_extent().overlaps(axes.get_window_extent())
     fleet = fleet_day(results)
     sources, uses = (fleet.axes[0].patches[k].get_data().values for k in (2, 5))
     np.testing.assert_allclose(sources, -uses, atol=1e-9)  # what goes in comes out

@@ -32,6 +32,11 @@ def test_python_examples_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert solution.status == "curtailed"
     first_two = np.asarray(problem.request(names["asked"]).p_export_kw - solution.p_adjusted_kw)[:2]
     assert first_two[0] == pytest.approx(first_two[1], abs=1e-4)
+    plan, dispatch, realised = names["plan"], names["dispatch"], names["realised"]
+    assert (plan.p_export_kw > 0.1).all()
+    assert dispatch.p_export_kw == pytest.approx(plan.p_export_kw / 2)
+    assert realised.p_export_kw == pytest.approx(dispatch.p_export_kw)
+    assert names["bids"].aes_kw[-1] == pytest.approx(plan.p_export_kw[0])
 
 
 @pytest.mark.parametrize("text", [README, SETTINGS], ids=["README", "docs/scenarios.md"])
