@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from dms import discrete
-from dms.child import over_budget
+from dms.child import over_budget, require_budget
 from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
 from dms.interior import IpoptOptions
@@ -61,8 +61,10 @@ def solve(
     Returns  `DmsSolution`; `status` and `certificate` say what it is worth
     Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed
              KeyError           an unknown method
-             ValueError         the request, `warm` or `position` belongs to another problem
+             ValueError         the request, `warm` or `position` belongs to another problem, or the
+                                budget is not positive
     """
+    require_budget(budget_s)
     rungs = of_method(method, problem)
     tick, answer = begin(problem, request, warm=warm, position=position)
     if answer is not None and is_settled(tick, answer):
@@ -189,7 +191,7 @@ def _by_reactive_power(tick: Tick, options: IpoptOptions | None) -> DmsSolution 
 def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | None, position: Array) -> None:
     if not request.units.same_as(problem.units):
         raise ValueError("the request was made for other connections; use problem.request(...)")
-    if warm is not None and warm.point is not None and len(warm.point.x) != problem.program.n:
+    if warm is not None and not _fits(problem, warm):
         raise ValueError("the warm start was solved for another feeder, norm or set of limits")
     if position.shape != (len(problem.controls),) or not np.isfinite(position).all():
         raise ValueError(
@@ -197,6 +199,12 @@ def _check_fit(problem: DmsProblem, request: DmsRequest, warm: DmsSolution | Non
         )
     problem.controls.check(position)
     require_within_rating(problem.feeder[Connections], request)
+
+
+def _fits(problem: DmsProblem, warm: DmsSolution) -> bool:
+    """An earlier solution is of this problem: its norm, its homes in their order, its variables."""
+    same = warm.norm == problem.norm and np.array_equal(warm.unit_name, problem.units.name)
+    return same and (warm.point is None or len(warm.point.x) == problem.program.n)
 
 
 def fallback(tick: Tick) -> DmsSolution:

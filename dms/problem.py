@@ -36,6 +36,8 @@ PEAK_TOL = 0.01
 """Default of peak_tol: 1 % more peak than the least."""
 ALPHA = 1.0
 """Default of alpha: proportional fairness."""
+TRIFLE = 1e-5
+"""Share of the tick's largest export below which one is granted."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class DmsProblem:
             position, free = base if position is None else position, np.broadcast_to(free, base.shape)
             set_position_numbers(self.controls, self.program, base, position, free, numbers)
         set_norm_numbers(self.program, _most(request), numbers)
+        if not needs_request(self.program):
+            _grant_trifles(self.program, numbers)
         return numbers
 
     def limits_at(self, request: DmsRequest, network: Network | None = None) -> LimitValues:
@@ -270,6 +274,13 @@ def _check_norm(norm: str, peak_tol: float, alpha: float) -> None:
         raise ValueError(f"peak_tol = {peak_tol:g}: give a number from 0 to 1, such as {PEAK_TOL:g}")
     if not 0 <= alpha <= MAX_ALPHA:
         raise ValueError(f"alpha = {alpha:g}: give a number from 0 to {MAX_ALPHA:g}")
+
+
+def _grant_trifles(program: Program, numbers: Numbers) -> None:
+    """Exports that are nothing beside the largest are not cut: boxes of all sizes stop every optimiser."""
+    span = program.variables["p_curtail"].span
+    most = numbers.x_hi[span]
+    numbers.x_hi[span] = np.where(most < TRIFLE * most.max(initial=0.0), 0.0, most)
 
 
 def _most(request: DmsRequest) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Units:
             label.append(f"{name}#{count[u]}")
         single = count[unit] == 1 if len(unit) else np.zeros(0, dtype=bool)
         labels = np.where(single, connections.prosumer, np.array(label, dtype=object))
+        if curtail_unit not in get_args(CurtailUnit):
+            raise ValueError(f"curtail_unit {curtail_unit!r}; known: {', '.join(get_args(CurtailUnit))}")
         if curtail_unit == "connection":
             n = len(connections)
             return Units(labels, np.arange(n), np.ones(n), labels)
@@ -98,6 +100,8 @@ class DmsRequest:
         if not np.size(self.q_set_kvar):
             object.__setattr__(self, "q_set_kvar", np.zeros(n))
         for name in ("p_export_kw", "p_import_kw", "q_kvar", "q_set_kvar", "p_load_kw", "q_load_kvar"):
+            if np.iscomplexobj(getattr(self, name)):
+                raise ValueError(f"{name}: complex values; give P and Q apart, as real numbers")
             value = np.array(getattr(self, name), dtype=float)
             bad = ~np.isfinite(value)
             if name in ("p_export_kw", "p_import_kw"):

@@ -89,6 +89,7 @@ class DmsSolution:
     point                        the optimiser's own point, None if a power flow alone decided
     position                     (n_controls,) taps and capacitor steps that go with the set-points
     moves                        what moving them was worth, None without controls or where none was tried
+    norm, unit_name              what was solved, and for whom, (n_units,)
     solve_s                      everything: screen, optimisation, certificate
     guard                        what ended the optimisation early, "crashed (signal 11)" or "over budget of
                                  60 s"; empty where nothing did (`dms.guard`)
@@ -113,6 +114,8 @@ class DmsSolution:
     position: Array = field(repr=False, default_factory=lambda: np.zeros(0))
     moves: Moves | None = None
     guard: str = ""
+    norm: str = ""
+    unit_name: Array = field(repr=False, default_factory=lambda: np.zeros(0, dtype=object))
 
     @property
     def widened(self) -> dict[tuple[str, str], float]:

@@ -328,6 +328,8 @@ def publish(
         solve_s=time.perf_counter() - tick.began,
         point=point,
         position=tick.position,
+        norm=tick.problem.norm,
+        unit_name=tick.problem.units.name,
     )
 
 

@@ -21,7 +21,7 @@ from dms import (
 from dms.certificate import run
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.tick import ROUND_KW
-from feeders import Feeder
+from feeders import Connections, Feeder, library
 
 REAL = dms.interior.solve
 
@@ -361,3 +361,37 @@ def test_requests_beyond_any_power_flow_are_curtailed_into_one(street) -> None:
     small = solve(problem, problem.request(np.array([30.0]))).raise_for_status()
     assert solution.status is Status.CURTAILED
     assert solution.p_adjusted_kw == pytest.approx(small.p_adjusted_kw, rel=1e-5)
+
+
+@pytest.mark.parametrize("trifle", [0.0, 1e-12, 1e-9, 1e-6, 1e-4])
+@pytest.mark.parametrize("norm", ["l1", "linf_l2"])
+def test_a_home_that_asks_for_next_to_nothing_changes_no_answer(norm: str, trifle: float) -> None:
+    feeder = library.load("synthetic", n_buses=40, seed=1, prosumers=0.5)
+    asked = 2.0 * feeder[Connections].p_pv_max_kw
+    asked[::2] = 0.0
+    problem = compile(feeder, norm=norm, limits=Limits(v_min_pu=0.5, v_max_pu=1.02))
+    without = solve(problem, problem.request(asked))
+    asked[::2] = trifle
+    found = solve(problem, problem.request(asked))
+    assert found.status is without.status
+    assert found.method == without.method
+    assert found.total_curtailed_kw == pytest.approx(without.total_curtailed_kw, rel=1e-5, abs=1e-3)
+
+
+def test_warm_starts_of_other_problems_are_refused(problem: DmsProblem) -> None:
+    request = problem.request(np.array([20.0, 18.0]))
+    solution = solve(problem, request)
+    with pytest.raises(ValueError, match="another feeder, norm"):
+        solve(problem, request, warm=replace(solution, norm="linf"))
+    with pytest.raises(ValueError, match="another feeder, norm"):
+        solve(problem, request, warm=replace(solution, unit_name=solution.unit_name[::-1]))
+
+
+def test_input_that_means_nothing_is_refused(problem: DmsProblem) -> None:
+    with pytest.raises(ValueError, match="complex"):
+        problem.request(np.array([20.0 + 1j, 18.0]))
+    with pytest.raises(ValueError, match="known: prosumer, connection"):
+        compile(problem.feeder, curtail_unit="prosumers")
+    for budget_s in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="budget"):
+            solve(problem, problem.request(np.array([20.0, 18.0])), budget_s=budget_s)
