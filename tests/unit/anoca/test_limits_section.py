@@ -1,5 +1,6 @@
 """Limits in a scenario: what a file may say, what is refused in words, and that a run keeps them."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -73,3 +74,8 @@ def test_a_run_keeps_every_kind_and_so_does_its_plant(v_rise_pu: float, binds: s
     assert (ticks["plant_over_v_pu"] < v_rise_pu).all()
     assert set(found.loc[found["binding"], "kind"]) == binds
     assert not found["violated"].any()
+
+
+def test_values_in_messages_are_plain() -> None:
+    with pytest.raises(InputError, match=r"years 1900 to 2200 \(given: 1066-10-14 09:00:00\)"):
+        Scenario(**BASE).with_overrides({"clock.start": datetime(1066, 10, 14, 9)})
