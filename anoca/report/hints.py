@@ -21,7 +21,7 @@ def hints(scenario: Scenario, results: Results) -> list[str]:
     feeder = load_feeder(scenario.feeder)
     placed = place(scenario, feeder)
     broken = results.tables["limits"]
-    broken = broken[broken["preexisting"]].drop_duplicates(["kind", "element"])
+    broken = broken[broken["preexisting"].astype(bool)].drop_duplicates(["kind", "element"])
     return [
         *_no_operating_point(results, placed, float(feeder[Loads].p_kw.sum())),
         *_sources(feeder, broken),
