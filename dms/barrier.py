@@ -245,13 +245,13 @@ class _Run:
 
     def _step(self, at: Iterate, newton: Steps) -> Iterate | None:
         """The next iterate; None if no step along the direction is acceptable."""
-        mu, targets, affine = self._aim(at, newton)
-        d = newton.direction(targets, at.c, TIGHT, near=affine)
+        mu, targets = self._aim(at, newton)
+        d = newton.direction(targets, at.c, TIGHT)
         reach = newton.lengths(d, TO_THE_BOUNDARY)
         for _ in range(CORRECTIONS if min(reach) < 0.9 else 0):
             longer = min(1.0, reach[0] + REACH), min(1.0, reach[1] + REACH)
             corrected = newton.corrected(d, longer, targets, (mu / BAND, mu * BAND))
-            other = newton.direction(corrected, at.c, TIGHT, near=d)
+            other = newton.direction(corrected, at.c, TIGHT)
             further = newton.lengths(other, TO_THE_BOUNDARY)
             if sum(further) < sum(reach) + 0.1 * REACH:
                 break
@@ -266,11 +266,10 @@ class _Run:
         z_up = np.clip(z_up, mu / (1e10 * found.above), 1e10 * mu / found.above)
         return replace(found, z_low=z_low, z_up=z_up)
 
-    def _aim(self, at: Iterate, newton: Steps) -> tuple[float, tuple[Array, Array], Direction | None]:
-        """The barrier parameter, the products to aim at (lower, upper), and the affine step if made."""
+    def _aim(self, at: Iterate, newton: Steps) -> tuple[float, tuple[Array, Array]]:
+        """The barrier parameter and the products to aim at, (lower, upper)."""
         if self.held is not None:
-            same = np.full(len(at.below), self.held), np.full(len(at.above), self.held)
-            return self.held, same, None
+            return self.held, (np.full(len(at.below), self.held), np.full(len(at.above), self.held))
         self.filter = []  # of another barrier function
         zero = np.zeros(len(at.below)), np.zeros(len(at.above))
         affine = newton.direction(zero, at.c, LOOSE)
@@ -287,7 +286,7 @@ class _Run:
             -primal * dual * affine.v[self.form.up] * affine.z_up,
         )
         low, up = (mu - np.clip(term, -0.9 * now, 10 * now) for term in second)
-        return mu, (low, up), affine
+        return mu, (low, up)
 
     def _search(self, at: Iterate, newton: Steps, d: Direction, longest: float, mu: float) -> Iterate | None:
         """Halve the step until the filter takes it; one correction of second order on the way."""

@@ -131,21 +131,15 @@ class NewtonSystem:
         right = np.count_nonzero(pivots > 0) == self.n and np.count_nonzero(pivots < 0) == len(self.kept)
         return bool(right and np.isfinite(pivots).all())
 
-    def solve(
-        self, rx: Array, ry: Array, tolerance: float, start: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
+    def solve(self, rx: Array, ry: Array, tolerance: float) -> tuple[Array, Array]:
         """dx (n,) and dy (m,) of the system, to a residual of `tolerance` times the right-hand side's.
 
-        start  the solution for a right-hand side near by
         Generalised conjugate residuals (Eisenstat, Elman and Schultz, SIAM J. Numer. Anal. 20, 1983).
         """
         n = self.n
         residual = np.concatenate([rx / self.scale, ry])
         solution = np.zeros(n + self.m)
         aim = tolerance * np.linalg.norm(residual)
-        if start is not None:
-            solution = np.concatenate([start[0], start[1] / self.scale])
-            residual -= self._product(solution[:n], solution[n:])
         steps: list[tuple[Array, Array]] = []
         while len(steps) < REFINEMENTS and np.linalg.norm(residual) > aim:
             step = self._precondition(residual[:n], residual[n:])

@@ -39,13 +39,8 @@ class Steps:
         """
         self.system.assemble(self.form.hessian(self.at.v, np.zeros(self.form.m)), *self._given)
 
-    def direction(
-        self, targets: tuple[Array, Array], c: Array, tolerance: float, near: Direction | None = None
-    ) -> Direction:
-        """Newton's step towards products of distance and multiplier (lower, upper), and violations c gone.
-
-        near  the step for other targets, to start from
-        """
+    def direction(self, targets: tuple[Array, Array], c: Array, tolerance: float) -> Direction:
+        """Newton's step towards products of distance and multiplier (lower, upper), and violations c gone."""
         at, form = self.at, self.form
         low, up = targets
         rho = self._slope.copy()
@@ -54,8 +49,7 @@ class Steps:
         of_slacks = rho[form.n :]
         right = -c
         right[form.ranges] -= of_slacks / self._weight
-        start = None if near is None else (near.v[: form.n], near.y)
-        dx, dy = self.system.solve(-rho[: form.n], right, tolerance, start)
+        dx, dy = self.system.solve(-rho[: form.n], right, tolerance)
         dv = np.concatenate([dx, (dy[form.ranges] - of_slacks) / self._weight])
         dz_low = (low - at.z_low * dv[form.low]) / at.below - at.z_low
         dz_up = (up + at.z_up * dv[form.up]) / at.above - at.z_up
