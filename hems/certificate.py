@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hems.devices.device import Numbers
-from hems.model import Problems
+from hems.model import Problems, device_numbers
 
 Floats = NDArray[np.float64]
 Path = Literal["closed_form", "dp", "dp_compiled", "lp", "milp", "pyomo", "idle"]
@@ -34,6 +34,8 @@ _FEASIBILITY_TOLERANCE = 1e-7  # kW or kWh by which a certified plan may pass an
 _RESIDUAL_TOLERANCE = 1e-9  # kWh or K by which a device may miss an equation of its own
 _PATH_DTYPE = "<U11"
 _SHOWN = 1e-6  # kWh, K or runs; what a device misses less than this is rounding
+_NOTHING_KW = 1e-6  # a milliwatt: an exchange with the grid below it is no set-point
+_NOTHING_USD = 5e-9  # what a battery may cost that takes such an exchange upon itself
 _DECIMALS = 9  # of the battery power and spill of tick 0, kW: takes the solver's rounding out of the OES
 
 
@@ -91,6 +93,10 @@ class Decisions:
     oes_lo_kw: Floats
     oes_hi_kw: Floats
     path: Path
+
+    def take(self, rows: NDArray[np.intp]) -> Decisions:
+        """Return a copy with the homes numbered `rows`."""
+        return Decisions(**{k: v if k == "path" else v[rows] for k, v in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -225,9 +231,15 @@ def _complete_with_devices(problems: Problems, raw: RawPlans) -> Solutions:
         solutions,
         objective=solutions.objective + y @ problems.cost[plain.n_cols :],
         feasible=solutions.feasible & kept,
-        p_devices_kw=draw,
+        p_devices_kw=draw + _begun_kw(problems),
         device_missed=_missed(problems, y),
     )
+
+
+def _begun_kw(problems: Problems) -> Floats | float:
+    """Return what devices draw whatever is decided, (n, T) kW; it is in the right-hand sides already."""
+    numbers = device_numbers(problems.structure, problems.devices)
+    return np.array([sum(part.fixed_kw for part in parts) for parts in numbers]) if numbers else 0.0
 
 
 def _missed(problems: Problems, y: Floats) -> NDArray[np.bool_]:
@@ -280,7 +292,37 @@ def rebuilt(problems: Problems, decided: Decisions) -> Solutions:
     battery, spill = _inside_bounds(problems, decided)
     _respect_soc(problems, battery, spill)
     _respect_limits(problems, battery, spill)
-    return _solutions(problems, decided, battery=battery, spill=spill)
+    solutions = _solutions(problems, decided, battery=battery, spill=spill)
+    _drop_negligible(problems, decided, solutions)
+    return solutions
+
+
+def _drop_negligible(problems: Problems, decided: Decisions, solutions: Solutions) -> None:
+    """Make an exchange of tick 0 below a milliwatt exactly nothing, in place, where the plan stays as good.
+
+    Spill takes what it was; else the battery, where that costs nothing to speak of. A home that has neither
+    (or whose AES is so small) keeps it.
+    """
+    exchange = solutions.p_import_kw[:, 0] - solutions.p_export_kw[:, 0]
+    asked = problems.col_lo[:, problems.structure.col.p_export_kw.start] > 0.0
+    rows = np.flatnonzero((exchange != 0.0) & (np.abs(exchange) < _NOTHING_KW) & ~asked)
+    for by_battery in (0.0, 1.0):
+        if not rows.size:
+            return
+        part, own = problems.take(rows), decided.take(rows)
+        before = solutions.take(rows)
+        battery, spill = before.p_charge_kw - before.p_discharge_kw, before.p_spill_kw.copy()
+        battery[:, 0] -= by_battery * exchange[rows]
+        spill[:, 0] -= (1.0 - by_battery) * exchange[rows]
+        after = _solutions(part, own, battery=battery, spill=spill)
+        fits = (after.p_import_kw[:, 0] == 0.0) & (after.p_export_kw[:, 0] == 0.0)
+        fits &= (after.feasible | ~before.feasible) & (after.certified | ~before.certified)
+        fits &= (spill[:, 0] >= 0.0) & (spill[:, 0] <= part.col_hi[:, part.structure.col.p_spill_kw.start])
+        fits &= (by_battery == 0.0) | (after.objective - before.objective <= _NOTHING_USD)
+        for band in (after.oes_lo_kw, after.oes_hi_kw):
+            band[band < _NOTHING_KW] = 0.0
+        solutions.put(rows[fits], after.take(fits))
+        rows = rows[~fits]
 
 
 def _inside_bounds(problems: Problems, decided: Decisions) -> tuple[Floats, Floats]:
@@ -360,7 +402,10 @@ def _respect_limits(problems: Problems, battery: Floats, spill: Floats) -> None:
 
 def _solutions(problems: Problems, decided: Decisions, *, battery: Floats, spill: Floats) -> Solutions:
     structure, found = problems.structure, decided.found
-    p_import = problems.rhs[:, structure.row.balance] + spill + battery
+    net_load = problems.rhs[:, structure.row.balance]
+    p_import = net_load + spill + battery
+    summed = np.abs(net_load[:, 0]) + spill[:, 0] + np.abs(battery[:, 0])
+    p_import[np.abs(p_import[:, 0]) <= 2.0 * np.finfo(float).eps * summed, 0] = 0.0  # rounding of the sum
     soc = _soc(problems, battery)
     target = structure.target_tick
     missing = problems.rhs[:, structure.row.terminal] - soc[:, target : target + 1]

@@ -119,3 +119,24 @@ def test_no_solver_plan_gives_the_idle_plan_and_says_so(monkeypatch: pytest.Monk
     assert plan.status.tolist() == [PlanStatus.UNCERTIFIED]
     assert (plan.p_export_kw[0], plan.p_spill_kw[0], plan.p_charge_kw[0]) == (1.0, 2.5, 0.0)
     assert fleet.respond([0.2]).p_export_kw.tolist() == [0.2]
+
+
+@pytest.mark.parametrize("backend", ["auto", FASTEST, "lp", "milp"])
+@pytest.mark.parametrize("surplus_kw", [1e-12, 1e-10, 3e-8, -1e-12, -1e-10])
+def test_an_exchange_of_rounding_size_is_no_set_point(
+    flat: Callable[..., Tariff], backend: str, surplus_kw: float
+) -> None:
+    fleet = HemsFleet([Home("A", LOSSY)], HemsConfig(step_minutes=15, horizon=4, backend=backend))
+    load, pv = np.full((1, 4), 0.5), np.full((1, 4), 0.5 + surplus_kw)
+    plan = fleet.plan(load, pv, flat())
+    assert plan.p_export_kw[0] == plan.p_import_kw[0] == 0.0
+    used = pv[:, 0] - plan.p_spill_kw + plan.p_discharge_kw - plan.p_charge_kw
+    np.testing.assert_allclose(used, load[:, 0], atol=1e-15)
+    plan.raise_for_status()
+
+
+def test_an_exchange_of_rounding_size_stays_where_nothing_can_take_it(flat: Callable[..., Tariff]) -> None:
+    fleet = HemsFleet([Home("A", None)], HemsConfig(step_minutes=15, horizon=4, pv_spill=False))
+    plan = fleet.plan([[0.5] * 4], [[0.5 + 1e-8] * 4], flat())
+    assert plan.p_export_kw[0] == pytest.approx(1e-8)
+    assert plan.p_spill_kw[0] == 0.0

@@ -148,6 +148,22 @@ def test_a_started_appliance_stays_on_whatever_the_prices_become() -> None:
     assert fleet.device_states(0)["washer"].run == 1
 
 
+def test_a_plan_counts_the_power_of_an_appliance_that_runs_already() -> None:
+    fleet = fleet_of(dataclasses.replace(WASHER, runs=(Run(earliest_tick=0, end_tick=2),)))
+    tariff = prices(0.1, 0.1, 0.3, 0.3)
+    for drawn in (2.0, 2.0, 0.0):  # the second tick is no decision any more
+        plan = fleet.plan([[0.5] * 4], [[3.0] * 4], tariff)
+        cut = 0.5 * plan.p_export_kw
+        dispatch = fleet.respond(cut)
+        assert fleet.explain(0).washer_p_kw.iloc[0] == drawn
+        for tick in (plan, dispatch):
+            assert tick.p_devices_kw[0] == drawn
+            came = tick.p_import_kw + 3.0 - tick.p_spill_kw + tick.p_discharge_kw
+            went = tick.p_export_kw + 0.5 + tick.p_charge_kw + tick.p_devices_kw
+            np.testing.assert_allclose(came, went, atol=1e-12)
+        fleet.realise([0.5], [3.0])
+
+
 def test_an_appliance_may_wait_for_a_cheaper_hour_behind_the_horizon_but_not_for_ever() -> None:
     later = dataclasses.replace(WASHER, runs=(Run(earliest_tick=0, end_tick=8),))
     fleet = fleet_of(later)
