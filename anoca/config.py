@@ -245,12 +245,16 @@ class ControlsSection(Section):
         )
 
 
+MOST_TICKS = 1_000_000
+"""Of a run; more than nine years of five minutes."""
+
+
 class ClockSection(Section):
     """When: local start, time zone, number of ticks and their length."""
 
     start: datetime = datetime(2026, 6, 21, 12, 30)
     timezone: str = "America/New_York"
-    ticks: Annotated[int, Field(ge=1)] = 12
+    ticks: Annotated[int, Field(ge=1, le=MOST_TICKS, strict=True)] = 12
     step_minutes: Literal[1, 5, 10, 15, 30] = 5
 
     @field_validator("start")

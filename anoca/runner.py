@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from anoca.config import Scenario
 from anoca.errors import InputError
@@ -51,5 +51,10 @@ def _check_place(folder: Path) -> None:
     if folder.exists():
         raise InputError(f"{folder} is there but not whole; delete it to run again")
     there = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"cannot write results to {folder}: {there} is no folder that can be written to")
+    try:
+        with NamedTemporaryFile(dir=there):  # what the mode bits say is not always so
+            pass
+    except OSError as exc:
+        raise InputError(
+            f"cannot write results to {folder}: {there} is no folder that can be written to ({exc.strerror})"
+        ) from exc

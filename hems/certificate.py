@@ -317,7 +317,11 @@ def _drop_negligible(problems: Problems, decided: Decisions, solutions: Solution
         after = _solutions(part, own, battery=battery, spill=spill)
         fits = (after.p_import_kw[:, 0] == 0.0) & (after.p_export_kw[:, 0] == 0.0)
         fits &= (after.feasible | ~before.feasible) & (after.certified | ~before.certified)
-        fits &= (spill[:, 0] >= 0.0) & (spill[:, 0] <= part.col_hi[:, part.structure.col.p_spill_kw.start])
+        col, most = part.structure.col, part.col_hi  # no tolerance here: a home without battery has none
+        fits &= (spill[:, 0] >= 0.0) & (spill[:, 0] <= most[:, col.p_spill_kw.start])
+        fits &= (battery[:, 0] >= -most[:, col.p_discharge_kw.start]) & (
+            battery[:, 0] <= most[:, col.p_charge_kw.start]
+        )
         fits &= (by_battery == 0.0) | (after.objective - before.objective <= _NOTHING_USD)
         for band in (after.oes_lo_kw, after.oes_hi_kw):
             band[band < _NOTHING_KW] = 0.0

@@ -20,6 +20,23 @@ def read_only(array: Array) -> Array:
     return array
 
 
+def is_flag(value: object) -> bool:
+    """Tell whether `value` is True or False, and not merely taken for it."""
+    return isinstance(value, bool | np.bool_)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether `value` is a real number; True and False are none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def real_array(values: ArrayLike | pd.DataFrame) -> NDArray[np.float64]:
+    """Return a copy as floats; raise TypeError or ValueError for what is no array of real numbers."""
+    if np.iscomplexobj(values):
+        raise TypeError("the values are complex")
+    return np.array(values, dtype=float)
+
+
 def check_times(times: pd.DatetimeIndex) -> None:
     """Raise `SeriesError` unless `times` is a tz-aware, increasing DatetimeIndex."""
     if not isinstance(times, pd.DatetimeIndex):
@@ -71,7 +88,7 @@ def check_series(
     if isinstance(values, pd.DataFrame) and len(shape) == 2:
         values = _from_frame(column, values, names=names, times=times)
     try:
-        array = np.array(values, dtype=float)
+        array = real_array(values)
     except (TypeError, ValueError) as exc:
         raise SeriesError(f"{column} is no array of numbers of shape {shape}: {exc}.") from exc
     if array.shape != shape:

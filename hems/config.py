@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, Self, get_args
 
+from hems.checks import is_flag, is_number
 from hems.errors import ConfigError
 
 Terminal = Literal["soft", "equality"]
@@ -21,6 +22,8 @@ def check_choice(field: str, value: str, valid: Sequence[str]) -> None:
     """Raise `ConfigError`, with the nearest valid name, when `value` is not one of `valid`."""
     if value in valid:
         return
+    if not isinstance(value, str):
+        raise ConfigError(f"{field}={value!r} must be one of {', '.join(map(repr, valid))}.")
     near = difflib.get_close_matches(value, valid, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"{field}={value!r} is unknown: {hint}Valid are {', '.join(map(repr, valid))}.")
@@ -79,6 +82,7 @@ class HemsConfig:
         check_choice("tie_break", self.tie_break, get_args(TieBreak))
         check_choice("backend", self.backend, get_args(BackendName))
         check_choice("end", self.end, get_args(End))
+        self._check_types()
         rho, salvage = self.shortfall_price_per_kwh, self.salvage_value_per_kwh
         for field in ("horizon", "milp_max_nodes", "expect_repeat"):
             if not float(getattr(self, field)).is_integer():
@@ -109,6 +113,20 @@ class HemsConfig:
             if not healthy:
                 raise ConfigError(f"{field}={value!r} must be {wanted}.")
         self._check_target()
+
+    def _check_types(self) -> None:
+        for field in ("pv_spill", "compute_band", "cap_when_uncurtailed"):
+            if not is_flag(getattr(self, field)):
+                raise ConfigError(f"{field}={getattr(self, field)!r} must be True or False.")
+        optional = ("shortfall_price_per_kwh", "salvage_value_per_kwh")
+        counts = ("horizon", "milp_max_nodes", "expect_repeat")
+        for field in (*counts, "step_minutes", "soc_target", "wear_price_per_kwh", *optional):
+            value = getattr(self, field)
+            if not (is_number(value) or (value is None and field in optional)):
+                what = "whole number" if field in counts else "number"
+                raise ConfigError(f"{field}={value!r} must be a {what}.")
+        if not isinstance(self.target_time, str | None):
+            raise ConfigError(f"target_time={self.target_time!r} must be a clock time, HH:MM, or None.")
 
     def _check_target(self) -> None:
         if self.target_time is not None:

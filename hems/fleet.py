@@ -19,7 +19,7 @@ from hems.answers import POWERS, TickPlans
 from hems.batches import DispatchBatch, PlanBatch, PlanStatus, RealisedBatch
 from hems.bids import BidCurve
 from hems.certificate import Solutions
-from hems.checks import check_series, check_step
+from hems.checks import check_series, check_step, real_array
 from hems.config import HemsConfig
 from hems.devices.equipment import Equipment, Powers, table
 from hems.errors import (
@@ -162,7 +162,10 @@ class HemsFleet:
     ) -> Floats | None:
         if cap_kw is None:
             return None
-        cap = np.array(cap_kw, dtype=float)
+        try:
+            cap = real_array(cap_kw)
+        except (TypeError, ValueError) as exc:
+            raise SeriesError(f"export_cap_kw is no array of numbers of shape {shape}: {exc}.") from exc
         endless = np.isposinf(cap)
         check_series("export_cap_kw", np.where(endless, 0.0, cap), names=self.names, shape=shape, times=times)
         if not self.config.pv_spill and not endless.all():
@@ -222,7 +225,10 @@ class HemsFleet:
         return self._dispatch
 
     def _check_aes(self, aes_kw: ArrayLike, oes: Floats) -> Floats:
-        aes = np.array(aes_kw, dtype=float)
+        try:
+            aes = real_array(aes_kw)
+        except (TypeError, ValueError) as exc:
+            raise SetpointError(f"aes_kw is no array of numbers, one per home: {exc}.") from exc
         if aes.shape != oes.shape:
             raise SetpointError(f"aes_kw has shape {aes.shape}; needed is one value per home, {oes.shape}.")
         wrong = ~((aes >= 0.0) & (aes <= oes + AES_TOLERANCE_KW))  # catches NaN
@@ -383,11 +389,13 @@ class HemsFleet:
         return curve
 
     def _number(self, home: int | str) -> int:
-        known = home in self.names if isinstance(home, str) else -len(self.names) <= home < len(self.names)
-        if not known:
-            some = ", ".join(map(repr, self.names[:5])) + (", ..." if len(self.names) > 5 else "")
-            raise KeyError(f"there is no home {home!r}; the {len(self.names)} names are {some}")
-        return self.names.index(home) if isinstance(home, str) else home
+        whole = isinstance(home, int | np.integer) and not isinstance(home, bool)
+        if whole and 0 <= int(home) < len(self.names):
+            return int(home)
+        if isinstance(home, str) and home in self.names:
+            return self.names.index(home)
+        some = ", ".join(map(repr, self.names[:5])) + (", ..." if len(self.names) > 5 else "")
+        raise KeyError(f"there is no home {home!r}; the {len(self.names)} names are {some}")
 
 
 def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.checks import read_only
+from hems.checks import is_flag, is_number, read_only
 from hems.devices.device import Device
 from hems.errors import HomeError
 
@@ -152,6 +152,9 @@ class Home:
     devices: tuple[Device, ...] = ()
 
     def __post_init__(self) -> None:
+        wrong = self._wrong_types()
+        if wrong:
+            raise HomeError(f"Home {self.name!r}: {'; '.join(wrong)}.")
         found = [f"inverter.{fault}" for fault in self.inverter.faults()] if self.inverter else []
         found += [f"device {d.name!r}: {fault}" for d in self.devices for fault in d.faults()]
         names = [d.name for d in self.devices]
@@ -166,6 +169,23 @@ class Home:
             found.append(f"export_limit_kw={self.export_limit_kw!r} must not be negative (inf: no limit)")
         if found:
             raise HomeError(f"Home {self.name!r}: {'; '.join(found)}.")
+
+    def _wrong_types(self) -> list[str]:
+        parts, limits = {"battery": Battery, "inverter": Inverter}, ("import_limit_kw", "export_limit_kw")
+        found = [] if isinstance(self.name, str) else [f"name={self.name!r} must be a text"]
+        for field, kind in parts.items():
+            if not isinstance(getattr(self, field), kind | None):
+                found.append(f"{field}={getattr(self, field)!r} must be of type {kind.__name__}, or None")
+        for field in ("has_pv", "battery_export", "grid_charging"):
+            if not is_flag(getattr(self, field)):
+                found.append(f"{field}={getattr(self, field)!r} must be True or False")
+        found += [
+            f"{k}={getattr(self, k)!r} must be a number" for k in limits if not is_number(getattr(self, k))
+        ]
+        if not isinstance(self.devices, tuple | list):
+            return [*found, f"devices={self.devices!r} must be a tuple of devices"]
+        wrong = [device for device in self.devices if not isinstance(device, Device)]
+        return found + [f"devices: {one!r} is no Device, see hems.devices" for one in wrong]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from anoca.errors import InputError
 from anoca.placement import homes_behind, load_feeder, place
 from anoca.provenance import provenance
 from anoca.results import to_toml
+from anoca.runner import _check_place
 from anoca.studies.sweep import grid
 from feeders import Connections, Loads
 
@@ -113,3 +114,20 @@ def test_shipped_scenarios_are_valid_and_survive_a_round_trip(path: Path, tmp_pa
     copy = tmp_path / "copy.toml"
     copy.write_text(to_toml(shipped.resolved()))
     assert load_scenario(copy) == shipped
+
+
+@pytest.mark.parametrize("ticks", ["true", "100000000000", "0"])
+def test_a_number_of_ticks_that_is_none_names_the_setting(tmp_path: Path, ticks: str) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(f'name = "s"\n[feeder]\nname = "ieee13"\n[clock]\nticks = {ticks}\n')
+    with pytest.raises(InputError, match=r"clock\.ticks"):
+        load_scenario(file)
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    file.write_text("no folder")
+    with pytest.raises(InputError, match="no folder that can be written to"):
+        _check_place(file / "name" / "hash")
+    _check_place(tmp_path / "name" / "hash")
+    assert list(tmp_path.iterdir()) == [file]  # nothing is left behind

@@ -16,6 +16,13 @@ from hems import ConfigError, HemsConfig
         ({"wear_price_per_kwh": -0.1}, "wear_price_per_kwh"),
         ({"shortfall_price_per_kwh": 0.0}, "shortfall_price_per_kwh"),
         ({"milp_max_nodes": 0}, "milp_max_nodes"),
+        ({"pv_spill": "no"}, "pv_spill='no' must be True or False"),
+        ({"compute_band": 2}, "compute_band=2 must be True or False"),
+        ({"horizon": True}, "horizon=True must be a whole number"),
+        ({"horizon": "8"}, "horizon='8' must be a whole number"),
+        ({"soc_target": 0.5j}, "soc_target=0.5j must be a number"),
+        ({"terminal": None}, "terminal=None must be one of 'soft', 'equality'"),
+        ({"target_time": 7}, "target_time=7 must be a clock time"),
     ],
 )
 def test_bad_options_say_what_is_valid(options: dict, hint: str) -> None:

@@ -318,3 +318,25 @@ def test_plans_do_not_depend_on_what_was_planned_before() -> None:
     for name in ("p_export_kw", "p_charge_kw", "p_discharge_kw", "objective", "lower_bound"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     np.testing.assert_array_equal(fresh.explain(1).to_numpy(), used.explain(1).to_numpy())
+
+
+@pytest.mark.parametrize("home", [-1, 1, 5, "?", None, True, 0.0])
+def test_an_unknown_home_is_told_the_homes_there_are(one_home: Fleet, flat: Flat, home: object) -> None:
+    fleet = one_home()
+    fleet.plan(LOAD, [[0.0] * 4], flat())
+    for ask in (fleet.explain, fleet.bid_curve, fleet.device_states):
+        with pytest.raises(KeyError, match=r"no home .* names are 'H1'"):
+            ask(home)
+
+
+def test_complex_powers_are_refused(one_home: Fleet, flat: Flat) -> None:
+    fleet, dark = one_home(), [[0.0] * 4]
+    for load, pv in (([[1j] * 4], dark), (LOAD, np.full((1, 4), 1 + 0j))):
+        with pytest.raises(SeriesError, match=r"(load|pv)_kw is no array of numbers.*complex"):
+            fleet.plan(load, pv, flat())
+    with pytest.raises(SeriesError, match="export_cap_kw is no array of numbers"):
+        fleet.plan(LOAD, dark, flat(), export_cap_kw=np.full((1, 4), 1j))
+    fleet.plan(LOAD, dark, flat())
+    for aes in ([0j], ["x"]):
+        with pytest.raises(SetpointError, match="aes_kw is no array of numbers"):
+            fleet.respond(aes)

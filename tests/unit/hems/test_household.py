@@ -60,3 +60,19 @@ def test_units_scale_energy_and_power_but_not_the_band() -> None:
     assert np.isinf(arrays.export_limit_kw).all()
     with pytest.raises(ValueError, match="read-only"):
         arrays.capacity_kwh[0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"has_pv": "no"}, "has_pv='no' must be True or False"),
+        ({"battery": "x"}, "battery='x' must be of type Battery, or None"),
+        ({"inverter": 5.0}, "inverter=5.0 must be of type Inverter"),
+        ({"devices": [1]}, "devices: 1 is no Device"),
+        ({"devices": 1}, "devices=1 must be a tuple"),
+        ({"export_limit_kw": "5"}, "export_limit_kw='5' must be a number"),
+    ],
+)
+def test_a_home_of_wrong_types_names_the_field(options: dict, problem: str) -> None:
+    with pytest.raises(HomeError, match=f"Home 'A': {problem}"):
+        Home("A", **options)
