@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import simpy
 
+from anoca.bidding import Bids, least_regret
 from anoca.config import Scenario
 from anoca.config_dms import DmsSection
 from anoca.devices import managed_homes
 from anoca.errors import InputError
-from anoca.messages import AES, OES, GrantedPower, RequestedPower
+from anoca.messages import AES, OES, Bid, GrantedPower, RequestedPower
 from anoca.placement import Placement
 from anoca.series import Series, forecaster
 from anoca.transport import UTILITY, Transport
@@ -30,6 +31,7 @@ from dms.weights import MAX_WEIGHT_RATIO, cumulative
 from feeders import Connections, Loads
 from feeders.table import Array
 from hems import (
+    BidError,
     DispatchBatch,
     ForecastView,
     HemsError,
@@ -99,6 +101,7 @@ class Homes:
         self._share = connections.share
         self._shares = [self._share[at].tolist() for at in self._connections]
         self._step = pd.Timedelta(minutes=step)
+        self._bidding = scenario.dms.weight_by == "bid"
         self._planned, self._plan_s = -1, 0.0
         self.plan: PlanBatch
         self._requests: list[OES] = []
@@ -120,8 +123,25 @@ class Homes:
         start = self.series.times[tick]
         span = start, start + self._step
         flex = zip(plan.oes_lo_kw.tolist(), plan.oes_hi_kw.tolist(), strict=True)
-        each = zip(self.number, self._connections, flex, strict=True)
-        return [OES(home, tick, tick, *span, tuple(asked[c] for c in at), *band) for home, at, band in each]
+        each = zip(self.number, self._connections, flex, self._bids(), strict=True)
+        return [
+            OES(home, tick, tick, *span, tuple(asked[c] for c in at), *band, bid)
+            for home, at, band, bid in each
+        ]
+
+    def _bids(self) -> list[Bid | None]:
+        """What less export costs each home, where the utility asks; None of one that cannot tell."""
+        export = self.plan.p_export_kw
+        if not self._bidding:
+            return [None] * len(export)
+        return [self._bid(k) if export[k] > 0 else None for k in range(len(export))]
+
+    def _bid(self, home: int) -> Bid | None:
+        try:
+            curve = self.fleet.bid_curve(home)
+        except BidError:  # planned by LP or MILP
+            return None
+        return Bid(tuple(curve.aes_kw.tolist()), tuple(curve.regret_usd.tolist()))
 
     def _make_plans(self, tick: int) -> None:
         began = time.perf_counter()
@@ -232,8 +252,12 @@ class Utility:
         p_export, p_import, q = np.array(asked).T.copy()
         p_load, q_load = self.plain_loads(tick)
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
-        self._weigh(tick)
-        self.last = decide(self.how, self.problem, self.request, warm=self.last, position=self.position)
+        if self.how.weight_by == "bid":
+            bids = Bids(inbox, self._as_stated, self._rows)
+            self.problem, self.last = least_regret(bids, self._as_stated, self._solve, self.last)
+        else:
+            self._weigh(tick)
+            self.last = self._solve(self.problem, self.last)
         if self.last.certificate.ok:
             self.position = self.last.position
         self._asked_kwh += self.last.unit_export_kw * self._hours
@@ -252,6 +276,9 @@ class Utility:
         stated = self._as_stated
         weights = cumulative(stated.weights, self._lost_kwh, self._asked_kwh, self._strength)
         self.problem = stated if np.array_equal(weights, stated.weights) else stated.weighted(weights)
+
+    def _solve(self, problem: DmsProblem, warm: DmsSolution | None) -> DmsSolution:
+        return decide(self.how, problem, self.request, warm=warm, position=self.position)
 
     def _granted(self, solution: DmsSolution) -> list[GrantedPower]:
         """What every connection is granted."""

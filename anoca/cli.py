@@ -164,19 +164,24 @@ def compare(
     optimal: Annotated[
         bool, typer.Option("--optimal", help="Test every answer for optimality, with a lower bound")
     ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Each norm also with the homes' bids as weights: least regret")
+    ] = False,
     out: OutOption = RESULTS,
     explain: ExplainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run one scenario with several norms: one table, one plot."""
     from anoca.report.explain import explain_comparison, in_json
+    from anoca.studies.bids import compare_bids
     from anoca.studies.compare import compare as compare_norms
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
     if optimal:
         checked = checked.with_overrides({"dms.certify_optimal": True})
     with terminal.progress(checked.name) as tell:
-        frame, picture = compare_norms(checked, [n.strip() for n in norms.split(",")], out, tell)
+        study = compare_bids if bids else compare_norms
+        frame, picture = study(checked, list(_words(norms)), out, tell)
     told = explain_comparison(checked, frame) if explain else []
     rows = frame.drop(columns="folder").to_dict("records")
     terminal.emit(rows, f"{checked.name}: norms compared", **in_json(told))

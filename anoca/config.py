@@ -356,6 +356,14 @@ class Scenario(Section):
         return self
 
     @model_validator(mode="after")
+    def _bids_of_homes(self) -> Scenario:
+        if self.dms.weight_by == "bid" and self.mode != "loop":
+            raise ValueError(
+                'dms.weight_by = "bid": in a snapshot no home plans, or bids; take mode = "loop"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fairness_over_a_day(self) -> Scenario:
         if self.dms.cumulative_fairness and self.mode != "loop":
             raise ValueError(

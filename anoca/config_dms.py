@@ -25,6 +25,8 @@ class DmsSection(BaseModel):
     peak_tol    of linf_l1 and linf_l2, relative to the least peak
     alpha       of alpha_fair: 0 least total, 1 proportional fairness (logarithms), more: nearer to max-min
     weight_by   "capacity": prosumers.weights are divided by the PV peak, so that a norm counts percent
+                "bid": in a loop, homes send with each request what less export costs them; weights are made
+                of that, and of up to three answers the one that costs homes least is sent
     cumulative_fairness  in a loop: weights grow with the share of its energy that a home has lost since
                 midnight, up to 1 + this for the home that lost most. 0: every tick for itself. It saturates
                 (shares count against the largest) and costs curtailment: homes with less effect give instead
@@ -39,7 +41,7 @@ class DmsSection(BaseModel):
     norm: str = "l2"
     peak_tol: Annotated[float, Field(ge=0, le=1)] = PEAK_TOL
     alpha: Annotated[float, Field(ge=0, le=MAX_ALPHA)] = ALPHA
-    weight_by: Literal["none", "capacity"] = "none"
+    weight_by: Literal["none", "capacity", "bid"] = "none"
     cumulative_fairness: Annotated[float, Field(ge=0, le=MAX_CUMULATIVE)] = 0.0
     backend: Literal["ipopt", "pyomo"] = "ipopt"
     max_iter: Annotated[int, Field(ge=1)] = 500
@@ -60,6 +62,10 @@ class DmsSection(BaseModel):
             raise ValueError(
                 f"norm {self.norm} cuts the same share for all and takes no weights: leave weight_by and "
                 'cumulative_fairness out, or take norm = "linf"'
+            )
+        if self.weight_by == "bid" and self.cumulative_fairness > 0:
+            raise ValueError(
+                'weight_by = "bid" and cumulative_fairness both make the weights of a tick: take one of them'
             )
         return self
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 _ROUNDING = 1e-12  # of a power: shares of a go-ahead add up to the request again
@@ -37,10 +38,31 @@ class GrantedPower:
 
 
 @dataclass(frozen=True)
+class Bid:
+    """What exporting less than requested costs a prosumer over its horizon: convex, straight between kinks.
+
+    p_export_kw   from 0 to the request, increasing      loss_usd   at these exports; 0 at the last
+    """
+
+    p_export_kw: tuple[float, ...]
+    loss_usd: tuple[float, ...]
+
+    def loss_at(self, cut_kw: float) -> float:
+        """$ that a curtailment costs, at most that of all of the request."""
+        return float(np.interp(self.p_export_kw[-1] - cut_kw, self.p_export_kw, self.loss_usd))
+
+    def price_per_kw(self, cut_kw: float) -> float:
+        """Mean $/kW over the first `cut_kw` of curtailment, at most all of the request; NaN of no request."""
+        cut = min(cut_kw, self.p_export_kw[-1])
+        return self.loss_at(cut) / cut if cut > 0 else math.nan
+
+
+@dataclass(frozen=True)
 class OES:
     """Optimal export setpoint: a prosumer's request for [valid_from, valid_until).
 
     flex_lo_kw, flex_hi_kw  exports that would cost the prosumer the same, NaN if not computed
+    bid                     what less export costs it; none unless the utility weighs by bids
     """
 
     prosumer: str
@@ -51,6 +73,7 @@ class OES:
     connections: tuple[RequestedPower, ...]
     flex_lo_kw: float = math.nan
     flex_hi_kw: float = math.nan
+    bid: Bid | None = None
 
     @property
     def mrid(self) -> str:

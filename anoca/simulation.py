@@ -81,7 +81,7 @@ def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
 def _weights(scenario: Scenario, placement: Placement) -> dict[str, float]:
     """Weights by name, in inverse proportion to the PV peak where the scenario says so."""
     given = scenario.prosumers.weights
-    if scenario.dms.weight_by == "none":
+    if scenario.dms.weight_by != "capacity":
         return given
     units = placement.units
     own = resolve(placement.feeder[Connections], units, given)

@@ -72,3 +72,23 @@ def cumulative(weights: Array, lost_kwh: Array, asked_kwh: Array, strength: floa
     share = np.divide(lost_kwh, asked_kwh, out=np.zeros(len(weights)), where=asked_kwh > 0)
     worst = float(share.max(initial=0.0))
     return np.asarray(weights * (1.0 + strength * share / worst)) if worst > 0 else weights.copy()
+
+
+def by_bid(weights: Array, price_per_kw: Array) -> Array:
+    """Weights (n,) in proportion to what a kilowatt of curtailment costs a unit:  w_k p_k / mean p.
+
+    Least regret instead of least kW: under l1 the sum of w_k P_C,k is then in dollars (over a common
+    factor). A price of zero would make the weight zero, which no norm takes: prices count as no less than
+    keeps the weights within MAX_WEIGHT_RATIO of each other. Where all cost nothing, weights stay as they are.
+
+    price_per_kw  (n,) $/kW, negative counts as zero; NaN, no bid, as the mean of those that are known
+    """
+    known = np.isfinite(price_per_kw)
+    price = np.maximum(np.where(known, price_per_kw, 0.0), 0.0)
+    most = float(price.max(initial=0.0))
+    if most <= 0:
+        return weights.copy()
+    price[~known] = price[known].mean()
+    least = most * float(weights.max() / weights.min()) / (MAX_WEIGHT_RATIO * (1 - 1e-9))
+    price = np.maximum(price, least)
+    return np.asarray(weights * price / price.mean())

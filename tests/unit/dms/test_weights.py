@@ -95,3 +95,21 @@ def test_cumulative_fairness_evens_out_a_tick_that_comes_again(street) -> None:
         gini[strength] = abs(lost[0] - lost[1]) / lost.sum()
     assert gini[0.0] == pytest.approx(1.0, abs=1e-3)
     assert gini[3.0] < 0.2
+
+
+def test_weights_by_bid_are_prices_and_stay_within_bounds() -> None:
+    given = np.array([1.0, 1.0, 2.0])
+    found = weights.by_bid(given, np.array([0.004, 0.002, 0.003]))
+    np.testing.assert_allclose(found, given * np.array([4.0, 2.0, 3.0]) / 3.0)
+    free = weights.by_bid(given, np.array([0.004, 0.0, -1.0]))  # who is paid to be cut is cut first, no more
+    assert free.max() / free.min() <= weights.MAX_WEIGHT_RATIO
+    assert free[1] == free.min() == pytest.approx(2 * free[0] / weights.MAX_WEIGHT_RATIO)
+    assert free[2] == pytest.approx(2 * free[1])
+
+
+def test_who_does_not_bid_counts_as_the_mean_and_bids_of_nothing_change_nothing() -> None:
+    given = np.array([1.0, 1.0, 1.0])
+    found = weights.by_bid(given, np.array([0.004, np.nan, 0.002]))
+    np.testing.assert_allclose(found, [4 / 3, 1.0, 2 / 3])
+    assert np.array_equal(weights.by_bid(given, np.array([0.0, np.nan, -0.1])), given)
+    assert np.array_equal(weights.by_bid(given, np.full(3, np.nan)), given)
