@@ -34,7 +34,7 @@ HEAD = """# How fast the DMS is
 
 Written by `.venv/bin/python benchmarks/dms.py`, which runs `anoca bench dms` and nothing else. One
 thread, the methods in turn, medians of the rounds; a ratio is the median of the quotients within a round.
-Absolute seconds depend on the machine and on what else it does ({machine}); ratios much less.
+Absolute seconds depend on the machine and on what else it does; cpu_s, the processor time of the same rows, less ({machine}); ratios much less.
 
 - **cold**: a problem compiled anew, no earlier solution: screen, optimisation and `safe` certificate.
   **compile** (problem, power-flow factors, everything that is kept for later ticks) is apart.
@@ -53,12 +53,24 @@ CELLS = {
     "objective": "{:.6g}", "binding_pct": "{:.2f}", "gap": "{:+.0e}", "peak_mb": "{:.0f}",
     "iterations": "{:.0f}", "worst_v_pu": "{:.0e}", "worst_i": "{:.0e}", "kkt": "{:.0e}",
 }  # fmt: skip
-COMMON = ("case", "scenario", "norm", "method", "n", "seconds", "runs", "ratio", "compile_s", "iterations")
+COMMON = (
+    "case",
+    "scenario",
+    "norm",
+    "method",
+    "n",
+    "seconds",
+    "cpu_s",
+    "runs",
+    "ratio",
+    "compile_s",
+    "iterations",
+)
 SHOWN = {
     "cold": (*COMMON, "curtailed_kw", "binding_pct", "gap", "kkt", "worst_v_pu", "worst_i", "certified",
              "peak_mb", "command"),
     "warm": (*COMMON, "gap", "certified", "command"),
-    "go_ahead": ("case", "scenario", "norm", "n", "seconds", "runs", "certified", "command"),
+    "go_ahead": ("case", "scenario", "norm", "n", "seconds", "cpu_s", "runs", "certified", "command"),
 }  # fmt: skip
 TITLES = {"cold": "Cold ticks", "warm": "Warm ticks", "go_ahead": "Ticks that need nothing"}
 STAGES = ("case", "scenario", "norm", "n", "variables", "compile_s", "write_s", "read_s", "solve_s",

@@ -16,7 +16,7 @@ UNBALANCE_MAX = 0.02
 """Voltage unbalance factor |V2| / |V1| allowed where nothing else is said: the 2 % of EN 50160."""
 V_STEP_PU = 0.03
 """Rise and fall allowed from the base state where nothing else is said: the 3 % of VDE-AR-N 4105."""
-HIGHEST_PU = 2.0
+HIGHEST_PU = 3.0
 """A band that ends higher was meant in volts."""
 
 
