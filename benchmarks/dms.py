@@ -34,7 +34,8 @@ HEAD = """# How fast the DMS is
 
 Written by `.venv/bin/python benchmarks/dms.py`, which runs `anoca bench dms` and nothing else. One
 thread, the methods in turn, medians of the rounds; a ratio is the median of the quotients within a round.
-Absolute seconds depend on the machine and on what else it does; cpu_s, the processor time of the same rows, less ({machine}); ratios much less.
+Absolute seconds depend on the machine and on what else it does, cpu_s, processor time of the same rows,
+less, and ratios much less ({machine}).
 
 - **cold**: a problem compiled anew, no earlier solution: screen, optimisation and `safe` certificate.
   **compile** (problem, power-flow factors, everything that is kept for later ticks) is apart.
