@@ -71,7 +71,8 @@ def test_a_scenario_on_loads_of_every_kind_with_regulators_free(anoca_command, f
         f'name = "s"\nseed = 1\nmode = "snapshot"\n[feeder]\nname = "{master}"\n'
         "[prosumers]\npercent = { A = 250, B = 100, C = 150 }\n[limits]\nv_max_pu = 1.06\n"
     )
-    controls = '[controls]\ntaps = ["regulated"]\ncapacitors = ["cap1"]\nsteps_per_tick = 2\n[dms]\nbudget_s = 300\n'
+    controls = '[controls]\ntaps = ["regulated"]\ncapacitors = ["cap1"]\nsteps_per_tick = 2\n'
+    controls += "[dms]\nbudget_s = 300\n"  # the search is what is tried here, not the guard
     rows = []
     for name, more in (("fixed", ""), ("free", controls)):
         path = tmp_path / f"{name}.toml"
