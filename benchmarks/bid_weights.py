@@ -64,8 +64,8 @@ def scenarios() -> dict[str, Scenario]:
         "name": "street",
         "seed": 3,
         "feeder": {"name": "synthetic", "options": {"n_buses": 60, "seed": 1}},
-        "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 10.0},
-        "limits": {"i_scale": 0.18},
+        "prosumers": {"percent": {"A": 400, "C": 300}, "battery_kw": 10.0},
+        "limits": {"i_scale": 0.4},
         "series": {"load": "homes", "pv": "roofs", "sky": "mixed"},
         "hems": {"horizon": 48},
         "clock": {"start": "2026-06-21T11:00:00", "ticks": 24},
@@ -76,7 +76,7 @@ def scenarios() -> dict[str, Scenario]:
 
 TITLES = {
     "case2": "Case 2, 416 homes, 13:00 to 14:00 of `scenarios/case2_day.toml`",
-    "street": "60 buses, synthetic, ratings x 0.18, 11:00 to 13:00",
+    "street": "60 buses, synthetic, PV of 4 or 5 times the base load, ratings x 0.4, 11:00 to 13:00",
 }
 
 
