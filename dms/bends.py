@@ -48,18 +48,20 @@ class Bends:
         """
         free = _free(model, limits)
         loose = np.sort(free[:LOOSE])
+        found: tuple[Model, Step | None] = model, None
         for _ in range(SWINGS):
             bent = self._bent(here, model, loose, multipliers)
             step = rounds.solve(bent, guess)
             if step is None:
                 break
+            found = bent, step
             # What swings from end to end for want of curvature gets some.
             size = np.abs(step.y[free])
             more = np.setdiff1d(free[size > max(SWING, SWING_SHARE * size.max(initial=0.0))], loose)
             if not len(more) or len(loose) + len(more) > LOOSE_MOST:
                 break
             loose, guess = np.union1d(loose, more), replace(step.active, d=step.y)
-        return bent, step
+        return found
 
     def _bent(self, here: Linearised, model: Model, loose: Array, multipliers: Array) -> Model:
         new = np.array([control for control in loose if control not in self._moves], dtype=int)

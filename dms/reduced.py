@@ -45,10 +45,8 @@ TINY = 1e-10
 """What the objective might fall by for limits that are not quite reached that is not worth a step."""
 NEAR = 5e-3
 """Distance from its bound, relative, at which a limit is in the working set from the start."""
-WORST = 8
-"""Of those, how many are the ones furthest beyond their bounds."""
-PER_ROUND = 24
-"""Most limits that join the working set at a time."""
+PER_ROUND, WORST = 24, 8
+"""Most limits that join the working set at a time, and how many of them are those furthest beyond."""
 HELD = 1e-5
 """Multiplier of a control's bound, relative to the largest, from which it held in the last tick."""
 SHORT = 1e-2
@@ -132,13 +130,13 @@ class _Search:
         self.factors: StateFactors | None = None
         self.work = np.zeros(len(self.split.limits), dtype=bool)
         self.held: Array | None = None
-        self.warm = False
         self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
         self.fresh = np.zeros(0, dtype=bool)
         self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.point: _Point | None = None
-        self.balance, self.largest, self.known = Balance(np.inf, np.inf, np.inf), 1.0, False
+        self.balance, self.largest = Balance(np.inf, np.inf, np.inf), 1.0
+        self.here: Linearised | None = None  # the point that was judged last
         self.curvature = self.scale * self.program.objective_curvature[self.split.controls] * self.s**2
         states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
         self.foreign = bool(self.program.gradient(np.ones(self.program.n))[states].any())
@@ -157,7 +155,6 @@ class _Search:
             self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
             self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
             z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
-            self.warm = True
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
         radius, here = 1.0, self.split.at(self.point.x, self.factors)
@@ -326,7 +323,6 @@ class _Search:
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.limit_multipliers[chosen] = step.rows / self.size
         self.limit_multipliers[self.box.plain] = step.plain
-        self.known = True
         self.balance = Balance.of(
             pull,
             (-model.lo, model.hi),
@@ -343,6 +339,7 @@ class _Search:
     def _is_over(self, here: Linearised) -> bool:
         """The same at a new point with the last one's multipliers: after Newton's step they are right."""
         assert self.point is not None
+        self.here = here
         u, limits = here.x[self.split.controls], self.limit_multipliers
         pull = self.s * here.stationarity(*self._lagrangian(here))
         lo, hi = (
@@ -462,8 +459,10 @@ class _Search:
         p = self.program
         lower, upper, rows = np.zeros(p.n), np.zeros(p.n), np.zeros(p.m)
         x = self.numbers.x0 if self.point is None else self.point.x
-        if self.known and self.point is not None and status is InteriorStatus.SOLVED:
-            here = self.split.at(x, self.factors)
+        if status is InteriorStatus.SOLVED:
+            here = self.here
+            if here is None or here.x is not x:
+                here = self.split.at(x, self.factors)
             gradient, laws, limits = self._lagrangian(here)
             rows[self.flow.rows], rows[self.split.limits] = laws, limits
             pull = here.stationarity(gradient, laws, limits)

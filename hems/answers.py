@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 POWERS = ("p_export_kw", "p_import_kw", "p_charge_kw", "p_discharge_kw", "p_spill_kw")
-_ALL_POWERS = (*POWERS, "p_devices_kw")
+ALL_POWERS = (*POWERS, "p_devices_kw")
 _FEASIBILITY_TOLERANCE = 1e-7  # kW or kWh, as in hems.certificate
 
 
@@ -50,7 +50,7 @@ class TickPlans:
         """Return copies of the first ticks of the plans numbered `rows`, all by default."""
         others = ("objective", "lower_bound", "feasible", "path", "devices")
         return cls(
-            **{name: getattr(plans, name)[rows, 0].copy() for name in _ALL_POWERS},
+            **{name: getattr(plans, name)[rows, 0].copy() for name in ALL_POWERS},
             **{name: getattr(plans, name)[rows].copy() for name in others},
         )
 

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.answers import POWERS, TickPlans
+from hems.answers import ALL_POWERS, TickPlans
 from hems.certificate import Solutions
 from hems.checks import read_only
 from hems.errors import UncertifiedError
@@ -91,7 +91,7 @@ class PlanBatch(_Batch):
             status=status,
             shortfall_kwh=plans.shortfall_kwh.copy(),
             over_import_kw=plans.p_over_import_kw[:, 0].copy(),
-            **{name: getattr(plans, name)[:, 0].copy() for name in (*POWERS, "p_devices_kw")},
+            **{name: getattr(plans, name)[:, 0].copy() for name in ALL_POWERS},
         )
 
     def raise_for_status(self) -> None:
@@ -150,7 +150,7 @@ class DispatchBatch(_Batch):
             gap=plans.gap,
             path=plans.path.copy(),
             certified=plans.certified,
-            **{name: getattr(plans, name).copy() for name in (*POWERS, "p_devices_kw")},
+            **{name: getattr(plans, name).copy() for name in ALL_POWERS},
         )
 
     @property

@@ -13,13 +13,11 @@ from anoca.config import Scenario
 from anoca.errors import InputError
 from anoca.messages import OES
 from anoca.simulation import simulate
+from tests.end_to_end.small_scenario import SMALL
 
-LOOP: dict[str, Any] = {
+LOOP = SMALL | {
     "name": "bids",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
     "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 10.0},
-    "limits": {"i_scale": 0.25},
     "dms": {"norm": "l2", "weight_by": "bid"},
     "hems": {"horizon": 24, "soc_start": 0.9},
     "clock": {"ticks": 1},

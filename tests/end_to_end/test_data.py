@@ -16,16 +16,9 @@ from anoca.provenance import input_files
 from anoca.report.day import fleet_day, home_day
 from anoca.series import Series, build_series
 from anoca.simulation import simulate
+from tests.end_to_end import small_scenario
 
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
-    "hems": {"horizon": 24},
-    "clock": {"ticks": 2},
-}
+SMALL = small_scenario.SMALL | {"clock": {"ticks": 2}}
 BOTTOM_UP = {
     "series.load": "homes",
     "series.pv": "roofs",

@@ -16,13 +16,10 @@ from anoca.placement import load_feeder, place
 from anoca.results import read
 from anoca.series import build_series
 from anoca.studies.sweep import sweep
+from tests.end_to_end.small_scenario import SMALL
 
-DAY: dict[str, Any] = {
+DAY = SMALL | {
     "name": "same",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
     "hems": {"horizon": 24, "growth_per_h": 0.5},
     "series": {"load": "homes", "pv": "roofs", "sky": "mixed"},
     "clock": {"ticks": 2},

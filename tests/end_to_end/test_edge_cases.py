@@ -13,18 +13,9 @@ from anoca.config import Scenario
 from anoca.errors import InputError
 from anoca.placement import load_feeder, place
 from anoca.simulation import simulate
+from tests.end_to_end import small_scenario
 
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
-    "hems": {"horizon": 24},
-    "clock": {"ticks": 3},
-    "dms": {"guard": False},
-    "output": {"nodes": False, "plots": False},
-}
+SMALL = small_scenario.SMALL | {"dms": {"guard": False}, "output": {"nodes": False, "plots": False}}
 
 
 def small(**overrides: Any) -> Scenario:

@@ -14,16 +14,9 @@ from anoca.placement import load_feeder, place
 from anoca.series import build_series
 from anoca.simulation import build_problem, simulate
 from dms import fairness
+from tests.end_to_end import small_scenario
 
-LOOP: dict[str, Any] = {
-    "name": "fair",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
-    "hems": {"horizon": 24},
-    "clock": {"ticks": 3},
-}
+LOOP = small_scenario.SMALL | {"name": "fair"}
 NORMS = "l1,linf,linf_l1,proportional,alpha_fair"
 
 

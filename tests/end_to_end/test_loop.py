@@ -14,19 +14,10 @@ from anoca.placement import load_feeder, place
 from anoca.results import TABLES, Results, read, to_toml, write
 from anoca.series import build_series
 from anoca.simulation import simulate
+from tests.end_to_end.small_scenario import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUND_TRIP = 0.9
-
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
-    "hems": {"horizon": 24},
-    "clock": {"ticks": 3},
-}
 
 
 def small(**overrides: Any) -> Scenario:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,18 +11,9 @@ from anoca.errors import InputError
 from anoca.results import Results
 from anoca.simulation import simulate
 from anoca.values import values_table
+from tests.end_to_end import small_scenario
 
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "seed": 3,
-    "feeder": {"name": "synthetic", "options": {"n_buses": 20, "seed": 1}},
-    "prosumers": {"percent": {"A": 150, "C": 100}, "battery_kw": 20.0},
-    "limits": {"i_scale": 0.25},
-    "dms": {"norm": "l1"},
-    "hems": {"horizon": 24},
-    "clock": {"ticks": 3},
-    "output": {"counterfactual": True},
-}
+SMALL = small_scenario.SMALL | {"dms": {"norm": "l1"}, "output": {"counterfactual": True}}
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,7 @@ A thin slice by default; `make test-slow` runs a thousand of each class.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +15,8 @@ from hems.backends import make_backend
 from hems.certificate import Solutions
 from hems.dp_backend import compiled_is_there
 from hems.reference import build_model, solve_model
+from tests.properties import hems_cases
 
-_spec = importlib.util.spec_from_file_location("hems_cases", Path(__file__).with_name("hems_cases.py"))
-assert _spec
-assert _spec.loader
-hems_cases = sys.modules["hems_cases"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hems_cases)
 Case = hems_cases.Case
 
 DP = ("dp", "dp_compiled") if compiled_is_there() else ("dp",)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
 
 import highspy
 import numpy as np
@@ -15,12 +12,8 @@ from hems import HemsConfig, Tariff
 from hems.lp import LpBackend, goals, relaxation
 from hems.model import Problems
 from hems.reference import break_ties, build_model, solve_model
+from tests.properties import hems_cases
 
-_spec = importlib.util.spec_from_file_location("hems_cases", Path(__file__).with_name("hems_cases.py"))
-assert _spec
-assert _spec.loader
-hems_cases = sys.modules["hems_cases"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hems_cases)
 CLASSES, Case, draw = hems_cases.CLASSES, hems_cases.Case, hems_cases.draw
 oracle_numbers, assert_between = hems_cases.oracle_numbers, hems_cases.assert_between
 check_residuals, lp_numbers = hems_cases.check_residuals, hems_cases.numbers
