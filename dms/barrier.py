@@ -39,7 +39,7 @@ GAP = 1e-6
 FIRST_MU, FIRST_PUSH, LARGEST_FIRST_Z = 1.0, 1e-2, 1e3
 WARM_MU, WARM_PUSH = 1e-3, 1e-2
 WARM_ITERATIONS = 15
-"""Of a warm start, before the start point is tried."""
+"""Of a warm start: where it leads nowhere, a cold one takes hardly more."""
 
 # Steps.
 LEAST_MU = 1e-11
@@ -74,8 +74,6 @@ def solve(
 ) -> InteriorPoint:
     """Solve the programme from `numbers.x0`, or from an earlier point and its multipliers.
 
-    Where the earlier point leads nowhere, `numbers.x0` is tried after it.
-
     Multipliers come back as Ipopt's do, of the objective as it is (not times `objective_scale`):
     grad f + J' row_multipliers - lower_multipliers + upper_multipliers = 0.
 
@@ -87,15 +85,10 @@ def solve(
     options = options or IpoptOptions()
     began = time.perf_counter()
     form, system = SlackForm(program, numbers, objective_scale), system_of(program)
-    most = min(options.max_iter, MOST_ITERATIONS)
     run = _Run(form, system, options.tol, began + options.max_wall_s)
-    if warm is None:
-        at, status = run.to_the_end(_cold(form, numbers), most)
-    else:
-        at, status = run.to_the_end(_warm(form, numbers, warm), min(most, WARM_ITERATIONS))
-        if status is not InteriorStatus.SOLVED:  # the tick has moved too far: from the start point instead
-            run = replace(run, held=None, convexity=0.0, length=1.0, filter=[])
-            at, status = run.to_the_end(_cold(form, numbers), most)
+    start = _cold(form, numbers) if warm is None else _warm(form, numbers, warm)
+    most = MOST_ITERATIONS if warm is None else WARM_ITERATIONS
+    at, status = run.to_the_end(start, min(options.max_iter, most))
     x = np.clip(at.v[: form.n], numbers.x_lo, numbers.x_hi)
     z_low, z_up = np.zeros(len(at.v)), np.zeros(len(at.v))
     z_low[form.low], z_up[form.up] = at.z_low, at.z_up

@@ -29,7 +29,7 @@ from dms.problem import DmsProblem
 from dms.request import DmsRequest
 from dms.rungs import BRIEF, Rung, interior, interior_zero_export, of_method
 from dms.solution import DmsSolution, Status
-from dms.tick import Tick, from_point, publish, with_limits_in_force
+from dms.tick import Tick, from_point, keeps_limits, publish, with_limits_in_force
 from feeders import Connections
 from feeders.table import Array
 
@@ -160,6 +160,9 @@ def _climb(tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options:
             break
         point = rung(tick, warm, options)
         if point is None:
+            continue
+        if not point.converged and not keeps_limits(tick, point):
+            log.info("%s: %s after %d iterations", rung.__name__, point.status, point.iterations)
             continue
         solution = from_point(tick, point, rung.__name__)
         log.info(

@@ -68,13 +68,15 @@ class ReducedOptions:
     """Limits of effort; where they are reached the status is `LIMIT` and another method is better.
 
     max_rounds  linearisations     max_rows  limits in the working set     max_size  rows x controls
-    max_bound   limits that bind x controls: where many bind more will, and a sparse method is better
+    max_bound   limits that bind x controls: where many bind more will, and a sparse method is better;
+                max_bound_warm from the last tick's limits, which few more will join
     """
 
     max_rounds: int = 60
-    max_rows: int = 150
+    max_rows: int = 200
     max_size: float = 2.5e5
     max_bound: float = 1e4
+    max_bound_warm: float = 4e4
 
 
 def solve(
@@ -134,6 +136,7 @@ class _Search:
         self.fresh = np.zeros(0, dtype=bool)
         self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
+        self.most_bound, self.binding = self.options.max_bound, 0
         self.point: _Point | None = None
         self.balance, self.largest = Balance(np.inf, np.inf, np.inf), 1.0
         self.here: Linearised | None = None  # the point that was judged last
@@ -154,6 +157,7 @@ class _Search:
         if warm is not None:
             self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
             self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
+            self.most_bound, self.binding = self.options.max_bound_warm, int(self.work.sum())
             z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
@@ -230,11 +234,9 @@ class _Search:
 
     def _is_too_large(self) -> bool:
         """Too many limits for dense rows; also where the objective is not one of the controls alone."""
-        n = int(np.count_nonzero(self.work))
-        bound = np.count_nonzero(self.limit_multipliers[~self.split.linear]) * len(self.s)
-        most = self.options
-        large = n > most.max_rows or n * len(self.s) > most.max_size
-        return bool(self.foreign or large or bound > most.max_bound)
+        n, n_u, most = int(np.count_nonzero(self.work)), len(self.s), self.options
+        large = n > most.max_rows or n * n_u > most.max_size
+        return self.foreign or large or self.binding * n_u > self.most_bound
 
     def _at(self, u: Array, x: Array) -> _Point | None:
         """The power flow at controls u, from the states of x; None where there is none."""
@@ -323,6 +325,7 @@ class _Search:
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.limit_multipliers[chosen] = step.rows / self.size
         self.limit_multipliers[self.box.plain] = step.plain
+        self.binding = int(np.count_nonzero(step.rows))
         self.balance = Balance.of(
             pull,
             (-model.lo, model.hi),
@@ -383,7 +386,7 @@ class _Search:
         point = self.point
         assert point is not None
         for _ in range(25):
-            y = step.y
+            y, joined = step.y, 0
             u = np.clip(point.x[self.split.controls] + self.s * y, self.box.lo, self.box.hi)
             trial = self._at(u, point.x)
             largest = float(np.abs(y[np.isfinite(self.box.hi - self.box.lo)]).max(initial=0.0))
@@ -396,7 +399,7 @@ class _Search:
                         self._damp(y)
                     self._enlarge(trial, 0.1 * NEAR)
                     return True, min(grown, 1.0)
-                if self._enlarge(trial):
+                if joined := self._enlarge(trial):
                     if self._is_too_large():
                         return True, radius
                     self.factors = here.factors
@@ -405,15 +408,14 @@ class _Search:
                     return corrected, radius
             if largest < 1e-10:
                 return False, radius
-            radius = 0.5 * min(radius, largest) if trial is None or not self._grew(chosen) else radius
+            radius = radius if joined else 0.5 * min(radius, largest)
             shorter = rounds.solve(model.within(self._radius(radius, model)))
             if shorter is None:
                 return False, radius
-            step = shorter
+            step, self.binding = shorter, int(np.count_nonzero(shorter.rows))
+            if self._is_too_large():
+                return True, radius
         return False, radius
-
-    def _grew(self, chosen: Array) -> bool:
-        return len(chosen) != np.count_nonzero(self.work)
 
     def _second_order(
         self, model: Model, chosen: Array, y: Array, trial: _Point, radius: float

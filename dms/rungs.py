@@ -1,7 +1,8 @@
 """Rungs of the solve ladder: start points and methods, each of which may find the tick's optimum.
 
 reduced_warm, reduced         the reduced method from the last tick's point, or from the power flow
-barrier_warm, barrier         our sparse interior point, where many limits are near
+barrier_warm, barrier         our sparse interior point, where many limits are near: from the last tick's
+                              point (curved objectives), or from half the export
 interior_warm, interior       Ipopt from the last tick's point; from the power flow, its barrier adaptive
 interior_zero_export          from the power flow of zero export, its barrier falling step by step
 interior_displaced            the same from a start off every symmetry
@@ -40,6 +41,7 @@ EXPORT_SHARES = (0.25, 0.5, 0.75, 1.0)
 TOTAL, MUCH = "l1", 0.1
 """The norm with the most local optima, and the share curtailed from which a second start is worth it."""
 EASIEST = "l2"
+HALF = 0.5
 
 
 def is_far(tick: Tick) -> bool:
@@ -108,7 +110,7 @@ def interior_displaced(
     tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None
 ) -> InteriorPoint | None:
     """A start off every symmetry: half the export, and every variable moved by up to 1 %."""
-    numbers = start_numbers(tick, 0.5 * tick.most_kw)
+    numbers = start_numbers(tick, HALF * tick.most_kw)
     shift = np.random.default_rng(0).uniform(-1e-2, 1e-2, tick.problem.program.n)
     numbers.x0[:] += shift * np.maximum(np.abs(numbers.x0), 1e-2)
     return optimise(tick, numbers, _monotone(options))
@@ -168,14 +170,20 @@ def _monotone(options: IpoptOptions | None) -> IpoptOptions:
 
 
 def barrier_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    """Our barrier method from the last tick's point and multipliers; None short of the optimum."""
+    """Our barrier method from the last tick's point and multipliers; None short of the optimum.
+
+    Only for a curved objective: a vertex is left and found again in no fewer iterations than from the middle.
+    """
+    if not tick.problem.program.for_stage(0).objective_curvature.any():
+        return None
     point = _from_last_tick(tick, warm, options, "barrier")
     return point if point is not None and point.converged else None
 
 
 def barrier(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    """Our barrier method from the power flow of the requests or of zero export; None short of an optimum."""
-    point = _from_power_flow(tick, options, "barrier")
+    """Our barrier method from the power flow of half the export, off every bound; None short of an end."""
+    numbers = start_numbers(tick, HALF * tick.most_kw)
+    point = optimise(tick, numbers, options, method=METHODS["barrier"])
     return point if point.converged else None
 
 

@@ -278,6 +278,12 @@ def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:
     return publish(tick, np.maximum(_curtailment_kw(tick, point), 0.0), rung, point=point)
 
 
+def keeps_limits(tick: Tick, point: InteriorPoint) -> bool:
+    """By one power flow, before a certificate is made of it."""
+    curtail_kw = np.maximum(_curtailment_kw(tick, point), 0.0)
+    return decided(tick, point).state(np.minimum(curtail_kw, tick.most_kw)).within()
+
+
 def publish(
     tick: Tick,
     unit_curtail_kw: Array,
