@@ -310,18 +310,18 @@ def certify(
     relaxed: bool = False,
     claimed_v_pu: Array | None = None,
     other_v_pu: Array | None = None,
-    flow: Flow | None = None,
+    state: State | None = None,
 ) -> Certificate:
     """Power flow at the AES as sent, held against the limits in force.
 
     p_adjusted_kw  (n_connections,)  AES         claimed_v_pu  (n_nodes,) complex, of the optimiser
     relaxed        the limits in force were widened for violations that exist at zero export
     other_v_pu     (n_nodes,) complex: the state that a power flow finds from there must be safe as well
-    flow           a power flow at just these set-points, if there is one already
+    state          a power flow at just these set-points, held against these limits, if there is one already
     """
     curtail = request.p_export_kw - p_adjusted_kw
-    flow = flow or run(network, request, curtail)
-    state = measure(network, flow, values)
+    state = state or measure(network, run(network, request, curtail), values)
+    flow = state.flow
     disagreement = 0.0
     if claimed_v_pu is not None and flow.converged:
         disagreement = _disagreement(network, flow, claimed_v_pu)

@@ -227,7 +227,7 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
     """The certified optimum with the controls held at the tick's position, None where there is none."""
     screen = tick.state(tick.none_kw)
     if screen.within(0.0, 0.0) and not tick.problem.added:
-        granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+        granted = publish(tick, tick.none_kw, "go_ahead", state=screen)
         if granted.certificate.ok:
             return granted
     brief = replace(options or IpoptOptions(), max_iter=CANDIDATE_ITERATIONS)

@@ -136,7 +136,7 @@ def _go_ahead(tick: Tick) -> DmsSolution | None:
     screen = tick.state(tick.none_kw)
     if not screen.within(0.0, 0.0) or tick.problem.added:
         return None
-    granted = publish(tick, tick.none_kw, "go_ahead", flow=screen.flow)
+    granted = publish(tick, tick.none_kw, "go_ahead", state=screen)
     return granted if granted.certificate.ok else None  # loads may have another state that keeps no limit
 
 

@@ -290,9 +290,12 @@ def publish(
     rung: str,
     *,
     point: InteriorPoint | None = None,
-    flow: Flow | None = None,
+    state: State | None = None,
 ) -> DmsSolution:
-    """Round, certify, and put everything that is reported into one object."""
+    """Round, certify, and put everything that is reported into one object.
+
+    state  of just these set-points, if there is one already
+    """
     tick = decided(tick, point)
     request = tick.request
     # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
@@ -303,7 +306,8 @@ def publish(
     adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
     adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
     adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
-    flow = flow or tick.flow(request.p_export_kw - adjusted)
+    state = state or measure(tick.network, tick.flow(request.p_export_kw - adjusted), tick.values)
+    flow = state.flow
     claimed, other = (None, None) if point is None else _claims(tick, point, flow)
     certificate = certify(
         tick.network,
@@ -313,9 +317,8 @@ def publish(
         relaxed=tick.relaxed,
         claimed_v_pu=claimed,
         other_v_pu=other,
-        flow=flow,
+        state=state,
     )
-    state = measure(tick.network, flow, tick.values)
     return DmsSolution(
         status=_status(rung, certificate, point if _plausible(tick, certificate, curtail, point) else None),
         method=rung,

@@ -79,7 +79,8 @@ def test_no_power_flow(problem: DmsProblem) -> None:
 def test_a_flow_that_does_not_solve_kirchhoff(problem: DmsProblem, request_: DmsRequest) -> None:
     flow: Flow = run(problem.network, request_)
     for residual, reasons in ((0.9e-6, ()), (1.1e-6, (RESIDUAL,)), (np.nan, (RESIDUAL,))):
-        found = _certify(problem, request_, [10.0, 10.0], flow=replace(flow, residual=residual))
+        state = measure(problem.network, replace(flow, residual=residual), problem.values)
+        found = _certify(problem, request_, [10.0, 10.0], state=state)
         assert found.reasons == reasons
 
 

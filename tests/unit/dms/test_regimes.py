@@ -48,8 +48,9 @@ def test_at_the_end_of_a_band_both_states_keep_the_limit(stepping: Feeder, norm:
     inside, outside = (run(problem.network, more, start=start) for start in (low, None))
     assert abs(inside.v[2]) < 1.05 * V < abs(outside.v[2])
     given = (problem.network, more, more.p_export_kw, problem.values)
-    assert measure(problem.network, inside, problem.values).within(1e-5, 1e-4)
-    assert certify(*given, flow=inside).reasons == ("a voltage is outside its band",)
+    state = measure(problem.network, inside, problem.values)
+    assert state.within(1e-5, 1e-4)
+    assert certify(*given, state=state).reasons == ("a voltage is outside its band",)
 
 
 def test_only_laws_that_step_are_pinned(stepping: Feeder) -> None:
