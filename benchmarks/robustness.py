@@ -6,7 +6,8 @@ Case k is drawn from the seed k alone (`anoca.studies.benching.seeded`), its nor
 
     certified     is what is published certified, but for ticks that are infeasible
     multistart    an optimiser's answer is held against those from displaced starts (reduced method or
-                  barrier, and Ipopt where they do not end); 0.5 % worse is counted
+                  barrier, and Ipopt where they do not end); 0.5 % worse is counted, of two-stage norms in
+                  the first stage, or in the second among those that hold what the first one gives
     infeasible    a tick called so is searched for a safe point: power flows at uniform caps and shares, and
                   the barrier method from displaced starts; one that is found makes it a false alarm
 
@@ -36,6 +37,7 @@ from benchmarks.resumable import Row, run_all
 from dms import NORMS, DmsProblem, DmsRequest, DmsSolution, Status, solve
 from dms.interior import IpoptOptions
 from dms.multistart import multistart
+from dms.optimality import best_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WORSE = 5e-3
@@ -110,10 +112,22 @@ def judged(key: str, starts: int) -> list[Row]:
 def _against_multistart(
     problem: DmsProblem, request: DmsRequest, solution: DmsSolution, starts: int, seed: int
 ) -> Row:
+    """By how much another local optimum is better: of two-stage norms in the peak, or in what it holds."""
     found = multistart(problem, request, n=starts, seed=seed, method="auto", options=BRIEF)
-    mine = problem.objective(solution.unit_curtail_kw, request)
-    worse = mine / found.best - 1 if np.isfinite(found.best) and found.best > 0 else np.nan
-    return {"multistart": found.best if np.isfinite(found.best) else None, "worse": float(worse)}
+    mine, best = (
+        problem.objective(solution.unit_curtail_kw, request),
+        best_of(problem, request, solution, found),
+    )
+    others = [s.solution for s in found.starts if np.isfinite(s.objective)]
+    least = min((peak for other in others for peak in _first_stages(other)), default=np.inf)
+    gaps = [mine / best - 1 if best > 0 else 0.0]
+    gaps += [peak / least - 1 for peak in _first_stages(solution)]
+    return {"multistart": best if np.isfinite(best) else None, "worse": max(gaps) if others else None}
+
+
+def _first_stages(solution: DmsSolution) -> list[float]:
+    """Objectives of the stages before the last; none of a norm that has one stage."""
+    return [] if solution.point is None else [stage.objective for stage in solution.point.earlier]
 
 
 def named(solution: DmsSolution) -> list[str]:

@@ -132,7 +132,7 @@ def certify_optimal(
         reasons += (f"better by {directional.improvement:.2g}: {directional.direction}",)
     if objective > uniform * (1 + NO_WORSE):
         reasons += (f"worse than {rule} by {objective / uniform - 1:.2g}",)
-    best = _best(problem, request, solution, found)
+    best = best_of(problem, request, solution, found) if found else np.inf
     if objective > best * (1 + SAME_OPTIMUM):
         reasons += (f"a local optimum is better by {1 - best / objective:.2g}",)
     return OptimalityCertificate(
@@ -181,9 +181,9 @@ def _apart(problem: DmsProblem, solution: DmsSolution, x: Array) -> tuple[str, .
     return (f"set-points are {apart:.2g} kW away from the optimiser's point",)
 
 
-def _best(problem: DmsProblem, request: DmsRequest, solution: DmsSolution, found: Multistart | None) -> float:
-    """The least objective of other local optima that hold what the solution holds."""
-    starts = [s.solution.unit_curtail_kw for s in found.starts if np.isfinite(s.objective)] if found else []
+def best_of(problem: DmsProblem, request: DmsRequest, solution: DmsSolution, found: Multistart) -> float:
+    """The least objective of other local optima that hold what the solution holds; inf if there is none."""
+    starts = [s.solution.unit_curtail_kw for s in found.starts if np.isfinite(s.objective)]
     return min((held_objective(problem, solution, curtail, request) for curtail in starts), default=np.inf)
 
 
