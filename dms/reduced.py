@@ -172,7 +172,8 @@ class _Search:
             if found is None:
                 return InteriorStatus.FAILED
             model, step, stationary = found
-            if stationary and self._is_done():
+            rests = self.balance.is_at_rest(self.point.theta, step.length)
+            if rests or (stationary and self._is_done()):
                 self._use_up(step)
                 return InteriorStatus.SOLVED
             if stationary and self.point.theta < ALMOST:
@@ -230,7 +231,7 @@ class _Search:
 
     def _is_newtons(self, model: Model, step: Step) -> bool:
         """A short step with all the curvature that matters."""
-        return bool(len(model.stiffness) or model.curvature.any()) and float(np.abs(step.y).max()) < SHORT
+        return bool(len(model.stiffness) or model.curvature.any()) and step.length < SHORT
 
     def _is_too_large(self) -> bool:
         """Too many limits for dense rows; also where the objective is not one of the controls alone."""
@@ -374,8 +375,7 @@ class _Search:
             return
         u = np.clip(self.point.x[self.split.controls] + self.s * step.y, self.box.lo, self.box.hi)
         trial = self._at(u, self.point.x)
-        if trial is not None and trial.theta <= FEASIBLE and trial.f < self.point.f:
-            self.point = trial
+        self.point = trial if trial and trial.theta <= FEASIBLE and trial.f < self.point.f else self.point
 
     # Steps ----------------------------------------------------------------------------------
 

@@ -91,6 +91,11 @@ class Step:
     controls: Array
 
     @property
+    def length(self) -> float:
+        """The largest move of a control, scaled."""
+        return float(np.abs(self.y).max(initial=0.0))
+
+    @property
     def active(self) -> ActiveSet:
         """The bounds that hold as equations."""
         rows = np.concatenate([np.where(felt(part), np.sign(part), 0) for part in (self.rows, self.plain)])

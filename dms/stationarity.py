@@ -22,6 +22,8 @@ UNUSED = 1e-7
 """What it might fall by for limits that are not quite reached, relative."""
 STATIONARY, UNBALANCED = 1e-6, 1e-4
 """Or what it might fall by with a larger residual."""
+NEARLY_FEASIBLE, STILL = 1e-9, 1e-6
+"""Violation, per unit squared, and scaled step of a point that cannot come nearer to its limits."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class Balance:
         flat = self.gain <= STATIONARY and self.residual <= UNBALANCED
         enough = NEARLY_STATIONARY if tied else NEARLY_STATIONARY_TOTAL
         return self.unused <= UNUSED and (flat or (self.gain <= enough and self.residual <= BALANCED))
+
+    def is_at_rest(self, theta: float, length: float) -> bool:
+        """Stationary but for limits that no step meets: hardly any point keeps them (a peak held close).
+
+        theta  violation of the limits      length  of the model's step, scaled
+        """
+        still = theta <= NEARLY_FEASIBLE and length <= STILL
+        return still and self.residual <= BALANCED and self.gain - self.unused <= STATIONARY
 
 
 def complementarity(multipliers: Array, lo: Array, hi: Array) -> float:

@@ -1,10 +1,13 @@
 """The reduced method: its linear algebra, its gradients, and its optima beside Ipopt's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from dms import DmsProblem, DmsRequest, Limits, Status, compile, quadratic, reduced, solve
+from anoca.studies.benching.dms_cases import cases
+from dms import DmsProblem, DmsRequest, Limits, Status, compile, quadratic, reduced, rounds, solve
 from dms.adjoint import Sensitivity, SingularError
 from dms.certificate import measure, run
 from dms.interior import InteriorStatus
@@ -77,6 +80,50 @@ def test_too_many_limits_are_left_to_others() -> None:
     numbers = _numbers(problem, request)
     point = reduced.solve(problem.program, numbers, options=ReducedOptions(max_rows=0))
     assert point.status is InteriorStatus.LIMIT
+
+
+def test_more_limits_may_bind_where_the_last_tick_says_which() -> None:
+    problem, request = _tick(1, "l1")
+    few = ReducedOptions(max_bound=0, max_bound_warm=1e6)
+    point = reduced.solve(problem.program, _numbers(problem, request), options=few)
+    assert point.status is InteriorStatus.LIMIT
+    last = solve(problem, request, method="reduced")
+    near = problem.request(1.001 * request.p_export_kw)
+    scale = objective_scale(problem, _numbers(problem, near))
+    warm = reduced.solve(
+        problem.program, _numbers(problem, near), objective_scale=scale, warm=last.point, options=few
+    )
+    assert warm.status is InteriorStatus.SOLVED
+
+
+def test_the_trust_region_stays_where_limits_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that breaks limits which were not in the model says nothing of how far the model is good."""
+    radii: list[float] = []
+    within = rounds.Model.within
+
+    def kept(model: rounds.Model, radius: np.ndarray) -> rounds.Model:
+        radii.append(float(radius[np.isfinite(radius)].max()))
+        return within(model, radius)
+
+    monkeypatch.setattr(rounds.Model, "within", kept)
+    [case] = cases("synthetic-1000")
+    problem = case.compile("linf")
+    request = case.request(problem)
+    numbers = _numbers(problem, request)
+    search = reduced._Search(problem.program, numbers, objective_scale(problem, numbers), ReducedOptions())
+    search.run(None)
+    assert radii
+    assert radii[0] == 1.0
+
+
+def test_a_peak_held_close_is_a_solution() -> None:
+    """Hardly any point keeps the limits below 1 + 1e-6 times the least peak: one at rest is one of them."""
+    case = cases("case2")[0]
+    close = replace(case.compile("linf_l1"), peak_tol=1e-6)
+    found = solve(close, case.request(close), method="reduced")
+    assert (found.method, found.status, found.certificate.safe) == ("reduced", Status.CURTAILED, "yes")
+    least = found.point.earlier[0].objective * KW_PER_PU
+    assert found.largest_kw <= least * (1 + 1e-6) + 2e-6
 
 
 def test_limits_that_nothing_keeps_are_no_solution() -> None:
