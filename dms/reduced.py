@@ -31,6 +31,7 @@ from dms.program import Numbers, Program
 from dms.quadratic_form import ActiveSet
 from dms.rounds import Model, Step
 from dms.stationarity import Balance, complementarity
+from dms.working_set import joining
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ TINY = 1e-10
 """What the objective might fall by for limits that are not quite reached that is not worth a step."""
 NEAR = 5e-3
 """Distance from its bound, relative, at which a limit is in the working set from the start."""
-PER_ROUND, WORST = 24, 8
-"""Most limits that join the working set at a time, and how many of them are those furthest beyond."""
 HELD = 1e-5
 """Multiplier of a control's bound, relative to the largest, from which it held in the last tick."""
 SHORT = 1e-2
@@ -67,12 +66,14 @@ CLOSE = 1e3
 class ReducedOptions:
     """Limits of effort; where they are reached the status is `LIMIT` and another method is better.
 
-    max_rounds  linearisations     max_rows  limits in the working set     max_size  rows x controls
+    max_rounds  linearisations     max_rejected  steps that the filter takes not
+    max_rows    limits in the working set        max_size  rows x controls
     max_bound   limits that bind x controls: where many bind more will, and a sparse method is better;
                 max_bound_warm from the last tick's limits, which few more will join
     """
 
     max_rounds: int = 60
+    max_rejected: int = 25
     max_rows: int = 200
     max_size: float = 2.5e5
     max_bound: float = 1e4
@@ -122,6 +123,7 @@ class _Search:
     scale: float
     options: ReducedOptions
     rounds: int = 0
+    rejected: int = 0
     pairs: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -162,7 +164,7 @@ class _Search:
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
         radius, here = 1.0, self.split.at(self.point.x, self.factors)
-        while self.rounds < self.options.max_rounds:
+        while self.rounds < self.options.max_rounds and self.rejected < self.options.max_rejected:
             self.rounds += 1
             if self._is_too_large():
                 return InteriorStatus.LIMIT
@@ -172,7 +174,8 @@ class _Search:
             if found is None:
                 return InteriorStatus.FAILED
             model, step, stationary = found
-            rests = self.balance.is_at_rest(self.point.theta, step.length)
+            curved = bool(self.curvature.any())
+            rests = self.balance.is_at_rest(self.point.theta, step.length, curved=curved)
             if rests or (stationary and self._is_done()):
                 self._use_up(step)
                 return InteriorStatus.SOLVED
@@ -255,11 +258,7 @@ class _Search:
     def _enlarge(self, point: _Point, margin: float = 0.0) -> int:
         """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
         outside = ~self.work & ~self.split.linear & (point.over > FEASIBLE - margin)
-        new = np.flatnonzero(_distinct(point.over, outside))
-        new = new[np.argsort(-point.over[new], kind="stable")]
-        if len(new) > PER_ROUND:  # the worst, which are neighbours, and some of all the others
-            spread = np.linspace(WORST, len(new) - 1, PER_ROUND - WORST).astype(int)
-            new = new[np.concatenate([np.arange(WORST), spread])]
+        new = joining(point.over, outside)
         self.work[new] = True
         return len(new)
 
@@ -399,6 +398,7 @@ class _Search:
                         self._damp(y)
                     self._enlarge(trial, 0.1 * NEAR)
                     return True, min(grown, 1.0)
+                self.rejected += 1
                 if joined := self._enlarge(trial):
                     if self._is_too_large():
                         return True, radius
@@ -488,13 +488,3 @@ def _over(split: Sensitivity, numbers: Numbers, h: Array) -> Array:
     """How far limits (n_h,) lie beyond their nearer bound; negative inside."""
     lo, hi = numbers.row_lo[split.limits], numbers.row_hi[split.limits]
     return np.asarray(np.maximum(lo - h, h - hi))
-
-
-def _distinct(over: Array, among: Array) -> Array:
-    """Of those among (n_h,) bool that read alike (cables of a bundle, both ends) the one furthest over."""
-    index = np.flatnonzero(among)
-    index = index[np.argsort(-over[index], kind="stable")]
-    _, first = np.unique(np.round(over[index], 6), return_index=True)
-    kept = np.zeros(len(over), dtype=bool)
-    kept[index[first]] = True
-    return kept

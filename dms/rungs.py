@@ -2,7 +2,7 @@
 
 reduced_warm, reduced         the reduced method from the last tick's point, or from the power flow
 barrier_warm, barrier         our sparse interior point, where many limits are near: from the last tick's
-                              point (curved objectives), or from half the export
+                              point (curved objectives), from half the export or none
 interior_warm, interior       Ipopt from the last tick's point; from the power flow, its barrier adaptive
 interior_zero_export          from the power flow of zero export, its barrier falling step by step
 interior_displaced            the same from a start off every symmetry
@@ -181,8 +181,8 @@ def barrier_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | N
 
 
 def barrier(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    """Our barrier method from the power flow of half the export, off every bound; None short of an end."""
-    numbers = start_numbers(tick, HALF * tick.most_kw)
+    """Our barrier method from the power flow of half the export, or of none; None short of the optimum."""
+    numbers = start_numbers(tick, tick.most_kw if is_far(tick) else HALF * tick.most_kw)  # off every bound
     point = optimise(tick, numbers, options, method=METHODS["barrier"])
     return point if point.converged else None
 

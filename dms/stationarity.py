@@ -60,13 +60,14 @@ class Balance:
         enough = NEARLY_STATIONARY if tied else NEARLY_STATIONARY_TOTAL
         return self.unused <= UNUSED and (flat or (self.gain <= enough and self.residual <= BALANCED))
 
-    def is_at_rest(self, theta: float, length: float) -> bool:
+    def is_at_rest(self, theta: float, length: float, *, curved: bool) -> bool:
         """Stationary but for limits that no step meets: hardly any point keeps them (a peak held close).
 
         theta  violation of the limits      length  of the model's step, scaled
         """
+        residual, gain = (BALANCED_CURVED, GAIN_CURVED) if curved else (BALANCED, STATIONARY)
         still = theta <= NEARLY_FEASIBLE and length <= STILL
-        return still and self.residual <= BALANCED and self.gain - self.unused <= STATIONARY
+        return still and self.residual <= residual and self.gain - self.unused <= gain
 
 
 def complementarity(multipliers: Array, lo: Array, hi: Array) -> float:
