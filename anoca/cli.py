@@ -174,6 +174,7 @@ def compare(
     """Run one scenario with several norms: one table, one plot."""
     from anoca.report.explain import explain_comparison, in_json
     from anoca.studies.bids import compare_bids
+    from anoca.studies.compare import OPTIMALITY
     from anoca.studies.compare import compare as compare_norms
 
     terminal, checked = Terminal(as_json), load_scenario(scenario)
@@ -183,8 +184,13 @@ def compare(
         study = compare_bids if bids else compare_norms
         frame, picture = study(checked, list(_words(norms)), out, tell)
     told = explain_comparison(checked, frame) if explain else []
-    rows = frame.drop(columns="folder").to_dict("records")
-    terminal.emit(rows, f"{checked.name}: norms compared", **in_json(told))
+    rows = frame.drop(columns="folder")
+    apart = [column for column in OPTIMALITY if column in rows and not as_json]  # two tables fit a terminal
+    terminal.emit(
+        rows.drop(columns=apart).to_dict("records"), f"{checked.name}: norms compared", **in_json(told)
+    )
+    if apart:
+        terminal.emit(rows[["norm", *apart]].to_dict("records"), f"{checked.name}: tested for optimality")
     terminal.explanations(told)
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Plot: {picture}")

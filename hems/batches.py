@@ -9,11 +9,12 @@ p_devices alone has a sign: what the devices of the home draw, less what they gi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hems.answers import ALL_POWERS, TickPlans
@@ -42,6 +43,11 @@ class _Batch:
         for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 read_only(value)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per home, indexed by name; a column per quantity, in the order of the class."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "names"}
+        return pd.DataFrame(columns, index=pd.Index(self.names, name="home"))
 
 
 @dataclass(frozen=True, eq=False)

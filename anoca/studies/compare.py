@@ -46,6 +46,10 @@ def compare(
     return frame, picture
 
 
+OPTIMALITY = ("optimal", "kkt_residual", "gap")
+"""Columns of a run's record that it has where every answer was tested for optimality."""
+
+
 def row(case: str, results: Results) -> dict[str, Any]:
     """One flat record of a run, the same columns in every table of runs."""
     s = results.summary

@@ -127,6 +127,22 @@ def test_plan_balances_and_is_read_only(one_home: Fleet, flat: Flat) -> None:
         plan.p_export_kw[0] = 0.0
 
 
+def test_every_step_is_a_table_by_home(one_home: Fleet, flat: Flat) -> None:
+    fleet = one_home()
+    plan = fleet.plan(LOAD, PV, flat(4))
+    steps = {
+        "plan": plan,
+        "answer": fleet.respond(0.5 * plan.p_export_kw),
+        "came": fleet.realise([0.5], [4.0]),
+    }
+    frames = {name: batch.to_frame() for name, batch in steps.items()}
+    assert all(list(frame.index) == list(plan.names) for frame in frames.values())
+    assert frames["plan"].loc["H1", "p_export_kw"] == plan.p_export_kw[0]
+    assert frames["plan"].loc["H1", "status"] == plan.status[0]
+    assert frames["answer"]["curtailed"].tolist() == [True]
+    assert frames["came"].loc["H1", "soc_end_kwh"] == fleet.soc_kwh[0]
+
+
 def test_explain_is_a_dated_table(battery: Battery) -> None:
     times = pd.date_range("2023-06-21 12:00", periods=4, freq="15min", tz="America/New_York")
     fleet = HemsFleet([Home("A"), Home("B", battery)], HemsConfig(step_minutes=15, horizon=4))
