@@ -185,10 +185,10 @@ def compare(
         frame, picture = study(checked, list(_words(norms)), out, tell)
     told = explain_comparison(checked, frame) if explain else []
     rows = frame.drop(columns="folder")
-    apart = [column for column in OPTIMALITY if column in rows and not as_json]  # two tables fit a terminal
-    terminal.emit(
-        rows.drop(columns=apart).to_dict("records"), f"{checked.name}: norms compared", **in_json(told)
-    )
+    # A terminal is narrow: nothing that is empty or the same for all, and the tests in a table of their own.
+    apart = [] if as_json else [column for column in OPTIMALITY if column in rows]
+    shown = rows if as_json else rows.drop(columns=["case", "scenario", *apart]).dropna(axis=1, how="all")
+    terminal.emit(shown.to_dict("records"), f"{checked.name}: norms compared", **in_json(told))
     if apart:
         terminal.emit(rows[["norm", *apart]].to_dict("records"), f"{checked.name}: tested for optimality")
     terminal.explanations(told)
