@@ -30,10 +30,26 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
+def not_numbers(thing: object, *fields: str) -> list[str]:
+    """Return a sentence for each of the fields of `thing` that holds no real number."""
+    given = {field: getattr(thing, field) for field in fields}
+    return [f"{field}={value!r} must be a number" for field, value in given.items() if not is_number(value)]
+
+
+def not_a_sequence(thing: object, field: str, kind: type) -> list[str]:
+    """Return a sentence if a field of `thing` is no tuple (or list) of one kind."""
+    value = getattr(thing, field)
+    if isinstance(value, tuple | list) and all(isinstance(one, kind) for one in value):
+        return []
+    return [f"{field}={value!r} must be a tuple of {kind.__name__}"]
+
+
 def real_array(values: ArrayLike | pd.DataFrame) -> NDArray[np.float64]:
     """Return a copy as floats; raise TypeError or ValueError for what is no array of real numbers."""
     if np.iscomplexobj(values):
         raise TypeError("the values are complex")
+    if np.ma.is_masked(values):
+        raise ValueError("some of the values are masked")
     return np.array(values, dtype=float)
 
 

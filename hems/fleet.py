@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,9 @@ Rows = NDArray[np.intp]
 AES_TOLERANCE_KW = 1e-6
 """An AES may pass the OES by this much (it is then the OES), and a cut below it is no curtailment."""
 
+FULLEST = 1.01
+"""Of the capacity: a SOC beyond it is no drift, but another unit or another battery."""
+
 _SHOWN = 1e-6  # kW or kWh; smaller shortfalls and overloads are rounding
 _log = logging.getLogger(__name__)
 
@@ -61,12 +64,15 @@ class HemsFleet:
         self, homes: Sequence[Home], config: HemsConfig | None = None, *, soc_start: ArrayLike | None = None
     ) -> None:
         self.config = config or HemsConfig()
-        self.homes = tuple(homes)
-        self.names = tuple(home.name for home in homes)
+        self.homes = _homes(homes)
+        self.names = tuple(home.name for home in self.homes)
         _check_homes(self.homes, self.config)
         self._arrays = HomeArrays.of(self.homes)
-        start = np.asarray(self.config.soc_target if soc_start is None else soc_start, dtype=float)
-        if start.shape not in ((), (len(homes),)):
+        try:
+            start = real_array(self.config.soc_target if soc_start is None else soc_start)
+        except (TypeError, ValueError) as exc:
+            raise SeriesError(f"soc_start is no number, and no array of them: {exc}.") from exc
+        if start.shape not in ((), (len(self.homes),)):
             raise SeriesError(f"soc_start has shape {start.shape}; needed is one value, or one per home.")
         if (outside := start[(start < 0) | (start > 1)]).size:
             raise SeriesError(f"soc_start is {outside[0]}; it is a fraction of the capacity, from 0 to 1.")
@@ -77,7 +83,7 @@ class HemsFleet:
         self._plans: Solutions | None = None
         self._planned: TickPlans | None = None  # None once the tick is lived through
         self._in_force: TickPlans | None = None
-        self._curtailed = np.zeros(len(homes), dtype=bool)
+        self._curtailed = np.zeros(len(self.homes), dtype=bool)
         self._dispatch: DispatchBatch | None = None
 
     @property
@@ -92,6 +98,13 @@ class HemsFleet:
         outside = np.maximum(homes.soc_lo_kwh - soc, soc - homes.soc_hi_kwh)
         if soc[~homes.has_battery].any():
             raise SeriesError("soc_kwh of a home without battery must be 0.")
+        full = soc > FULLEST * homes.capacity_kwh
+        if full.any():
+            first = int(np.argmax(full))
+            raise SeriesError(
+                f"soc_kwh of home {self.names[first]!r} is {soc[first]}; its battery holds "
+                f"{homes.capacity_kwh[first]} kWh."
+            )
         for i in np.flatnonzero(outside > 0.01 * np.maximum(homes.capacity_kwh, 1e-9)):
             _log.warning(
                 "home %s: SOC %.3f kWh is outside its band of %.3f to %.3f kWh; it will be brought back",
@@ -175,6 +188,8 @@ class HemsFleet:
         return cap
 
     def _check_tariff(self, tariff: Tariff) -> None:
+        if not isinstance(tariff, Tariff):
+            raise TariffError(f"the tariff is of type {type(tariff).__name__}; give a Tariff.")
         horizon = self.config.horizon
         short = 1 <= tariff.n_ticks <= horizon and self.config.end == "shrink"
         if tariff.n_ticks != horizon and not short:
@@ -383,7 +398,7 @@ class HemsFleet:
             again = ", and expects its cap again" if self.config.expect_repeat else ""
             raise BidError(
                 f"home {self.names[i]!r} has no cost-to-go to bid from: its plan is by "
-                f"{planned.path[0]!r}{again}. "
+                f"{str(planned.path[0])!r}{again}. "
                 "Use respond() at an AES."
             )
         return curve
@@ -396,6 +411,14 @@ class HemsFleet:
             return self.names.index(home)
         some = ", ".join(map(repr, self.names[:5])) + (", ..." if len(self.names) > 5 else "")
         raise KeyError(f"there is no home {home!r}; the {len(self.names)} names are {some}")
+
+
+def _homes(given: Iterable[Home]) -> tuple[Home, ...]:
+    homes = tuple(given) if isinstance(given, Iterable) else (given,)
+    wrong = [one for one in homes if not isinstance(one, Home)]
+    if wrong:
+        raise HomeError(f"a fleet is made of a list of Home; {wrong[0]!r} is none.")
+    return homes
 
 
 def _check_homes(homes: Sequence[Home], config: HemsConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.checks import is_flag, is_number, read_only
+from hems.checks import is_flag, is_number, not_numbers, read_only
 from hems.devices.device import Device
 from hems.errors import HomeError
 
@@ -68,6 +68,9 @@ class Battery:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers, one sentence per field, none when all is well."""
+        fields = ("energy_kwh", "p_charge_kw", "p_discharge_kw", "eta_charge", "eta_discharge", "soc_min")
+        if wrong := not_numbers(self, *fields, "soc_max", "self_discharge_per_h", "n_units"):
+            return wrong
         powers = {"p_charge_kw": self.p_charge_kw, "p_discharge_kw": self.p_discharge_kw}
         etas = {"eta_charge": self.eta_charge, "eta_discharge": self.eta_discharge}
         found = []
@@ -112,6 +115,9 @@ class Inverter:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers, one sentence per field, none when all is well."""
+        fixed = ("power_factor",) if self.power_factor is not None else ()
+        if wrong := not_numbers(self, "s_kva", "q_kvar", *fixed):
+            return wrong
         found = []
         if not 0 < self.s_kva < math.inf:
             found.append(f"s_kva={self.s_kva!r} must be positive and finite")

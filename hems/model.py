@@ -349,13 +349,12 @@ def wanted_kwh(structure: Structure, homes: HomeArrays, *, window: Window, confi
 def build_cost(structure: Structure, tariff: Tariff, *, config: HemsConfig) -> Floats:
     """Return the coefficients of (1a), $ per kW or kWh.
 
-    rho_g = 10 rho: a home would rather miss its target than overload its service. A kWh that is to be there
-    at the end of the horizon may have to be bought at its start, and 1 / keep^T of it then.
+    rho_g = 10 rho: a home would rather miss its target than overload its service.
     """
     col, dt_h = structure.col, structure.dt_h
-    rho = shortfall_price(tariff, eta_charge=structure.eta_charge, config=config)
-    if config.shortfall_price_per_kwh is None:
-        rho /= structure.keep**structure.n_ticks
+    rho = shortfall_price(
+        tariff, eta_charge=structure.eta_charge, kept=structure.keep**structure.n_ticks, config=config
+    )
     cost = np.zeros(structure.n_cols)
     cost[col.p_import_kw] = dt_h * tariff.import_price_per_kwh
     cost[col.p_over_import_kw] = dt_h * (tariff.import_price_per_kwh + 10.0 * rho)
@@ -368,15 +367,22 @@ def build_cost(structure: Structure, tariff: Tariff, *, config: HemsConfig) -> F
     return cost
 
 
-def shortfall_price(tariff: Tariff, *, eta_charge: float, config: HemsConfig) -> float:
-    """Return rho, $/kWh: 10 max(pi + kappa) / eta_c, at least 1, unless the configuration sets it.
+LEAST_KEPT = 1e-3
+"""Least share of a kWh that self-discharge leaves, for which the price of a missed target makes up."""
 
-    Anything above max(pi + kappa) / eta_c is exact: energy is then never left short to save money.
+
+def shortfall_price(tariff: Tariff, *, eta_charge: float, kept: float, config: HemsConfig) -> float:
+    """Return rho, $/kWh: max(1, 10 max(pi + kappa) / eta_c) / kept, unless the configuration sets it.
+
+    Anything above max(pi + kappa) / (eta_c kept) is exact: energy is then never left short to save money.
+
+    kept  share of a kWh bought at the start that self-discharge leaves at the end, keep^T. Of one that leaves
+          less than `LEAST_KEPT` the target may be missed: no price that high is worth its own rounding
     """
     if config.shortfall_price_per_kwh is not None:
         return config.shortfall_price_per_kwh
     dearest = float(tariff.import_price_per_kwh.max()) + config.wear_price_per_kwh
-    return max(1.0, 10.0 * dearest / eta_charge)
+    return max(1.0, 10.0 * dearest / eta_charge) / max(kept, LEAST_KEPT)
 
 
 def recovery_band(

@@ -224,12 +224,14 @@ class Planner:
         planned, next_kwh   plan of this home alone, and the SOC that it leads to
         """
         assert self._tick is not None
+        if self._repeat:
+            return None
         group, to_go = self._of(home)
         if isinstance(group.backend, ClosedFormBackend):
             return spilling_bids(float(planned.p_export_kw[0]), self._export_price * self._config.dt_h)
         rows = np.array([home])
         local = np.flatnonzero(group.rows == home)
-        if self._repeat or not to_go.known[local].all():
+        if not to_go.known[local].all():
             return None
         tick = self._first_tick(group, rows, np.array([next_kwh]))
         return exact_bids(tick, to_go.take(local), planned, export_price=self._export_price)

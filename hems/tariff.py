@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hems.checks import check_times, read_only
+from hems.checks import check_times, read_only, real_array
 from hems.errors import ArbitrageError, TariffError
 
 _EQUAL_PRICE = 1e-12  # $/kWh: two prices closer than this are one price written down twice
@@ -35,7 +35,10 @@ class Tariff:
 
     def __post_init__(self) -> None:
         for field in ("import_price_per_kwh", "export_price_per_kwh"):
-            prices = read_only(np.array(getattr(self, field), dtype=float))
+            try:
+                prices = read_only(real_array(getattr(self, field)))
+            except (TypeError, ValueError) as exc:
+                raise TariffError(f"{field} is no array of numbers: {exc}.") from exc
             object.__setattr__(self, field, prices)
             if prices.ndim != 1 or not np.isfinite(prices).all():
                 raise TariffError(f"{field} must be one finite price per tick, got shape {prices.shape}.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import scipy.sparse as sp
 
+from hems.checks import not_a_sequence, not_numbers
 from hems.devices.device import Block, Device, Floats, Numbers, Seen, at_ticks
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ class Appliance(Device):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers and windows."""
+        wrong = not_numbers(self, "p_kw", "run_ticks") + not_a_sequence(self, "runs", Run)
+        if not wrong:
+            each = [(i, not_numbers(run, "earliest_tick", "end_tick")) for i, run in enumerate(self.runs)]
+            wrong = [f"runs[{i}].{fault}" for i, faults in each for fault in faults]
+        if wrong:
+            return wrong
         found = []
         if not 0 < self.p_kw < math.inf:
             found.append(f"p_kw={self.p_kw!r} must be positive and finite")

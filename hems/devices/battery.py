@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from hems.checks import not_numbers
 from hems.devices.device import Block, Device, Floats, Numbers, Seen
 from hems.devices.storage import StorageBlock
 
@@ -31,6 +32,8 @@ class ExtraBattery(Device):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers."""
+        if wrong := not_numbers(self, "soc_start", "soc_target"):
+            return wrong
         found = []
         for field in ("soc_start", "soc_target"):
             if not 0 <= getattr(self, field) <= 1:

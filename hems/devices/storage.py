@@ -76,9 +76,10 @@ class StorageBlock(Block):
 
         cost, col = np.zeros(self.n_cols), self.col
         cost[col["p_charge_kw"]] = cost[col["p_discharge_kw"]] = self.dt_h * config.wear_price_per_kwh
-        rho = shortfall_price(tariff, eta_charge=self.eta_charge, config=config)
-        own = config.shortfall_price_per_kwh is None
-        cost[col["shortfall_kwh"]] = rho / self.keep**self.n_ticks if own else rho
+        kept = self.keep**self.n_ticks
+        cost[col["shortfall_kwh"]] = shortfall_price(
+            tariff, eta_charge=self.eta_charge, kept=kept, config=config
+        )
         return cost
 
     def settle(self, y: Floats, numbers: Numbers) -> Floats:

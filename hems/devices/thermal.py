@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import scipy.sparse as sp
 
+from hems.checks import not_numbers, real_array
 from hems.devices.device import Block, Device, Floats, Numbers, Seen, at_ticks
 from hems.errors import SeriesError
 
@@ -107,6 +108,10 @@ class HeatPump(Device):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers and series."""
+        sizes = "p_max_kw", "cop", "capacity_kwh_per_k", "loss_kw_per_k"
+        comfort = "start_c", "comfort_lo_c", "comfort_hi_c", "comfort_price_per_kh"
+        if none := not_numbers(self, *sizes, *comfort):
+            return none
         found = [
             f"{field}={getattr(self, field)!r} must be positive and finite"
             for field in ("p_max_kw", "cop", "capacity_kwh_per_k", "comfort_price_per_kh")
@@ -121,7 +126,11 @@ class HeatPump(Device):
                 f"comfort_lo_c={self.comfort_lo_c!r}, comfort_hi_c={self.comfort_hi_c!r} is no finite band"
             )
         for field, least in (("ambient_c", -math.inf), ("heat_kw", 0.0)):
-            values = np.atleast_1d(np.asarray(getattr(self, field), dtype=float))
+            try:
+                values = np.atleast_1d(real_array(getattr(self, field)))
+            except (TypeError, ValueError) as exc:
+                found.append(f"{field} must be a number, or one per tick: {exc}")
+                continue
             wrong = ~np.isfinite(values) | (values < least)
             if wrong.any() or not values.size:
                 k = int(np.argmax(wrong)) if values.size else 0

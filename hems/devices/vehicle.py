@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from hems.checks import not_a_sequence, not_numbers
 from hems.devices.device import Block, Device, Floats, Numbers, Seen
 from hems.devices.storage import StorageBlock
 
@@ -63,6 +64,10 @@ class ElectricVehicle(Device):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the numbers and the timetable."""
+        wrong = not_numbers(self, "capacity_kwh", "p_charge_kw", "p_discharge_kw", "eta_charge")
+        wrong += not_numbers(self, "eta_discharge", "soc_min") + not_a_sequence(self, "stays", Stay)
+        if wrong:
+            return wrong
         found = [
             f"{field}={getattr(self, field)!r} must be positive and finite"
             for field in ("capacity_kwh", "p_charge_kw")
@@ -82,6 +87,9 @@ class ElectricVehicle(Device):
     def _timetable_faults(self) -> list[str]:
         found = []
         for i, stay in enumerate(self.stays):
+            if wrong := not_numbers(stay, "arrive_tick", "depart_tick", "arrival_kwh", "departure_kwh"):
+                found += [f"stays[{i}].{fault}" for fault in wrong]
+                continue
             if not all(float(t).is_integer() for t in (stay.arrive_tick, stay.depart_tick)):
                 found.append(f"stays[{i}] must begin and end at whole ticks")
             elif not stay.arrive_tick < stay.depart_tick:

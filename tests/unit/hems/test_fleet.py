@@ -9,6 +9,7 @@ import pytest
 
 from hems import (
     Battery,
+    BidError,
     ConfigError,
     HemsConfig,
     HemsFleet,
@@ -356,3 +357,59 @@ def test_complex_powers_are_refused(one_home: Fleet, flat: Flat) -> None:
     for aes in ([0j], ["x"]):
         with pytest.raises(SetpointError, match="aes_kw is no array of numbers"):
             fleet.respond(aes)
+
+
+def test_a_home_that_expects_its_cap_again_has_no_bids(flat: Flat) -> None:
+    """With PV alone, too: a cap that comes again costs more than the tick's own export."""
+    fleet = HemsFleet([Home("pv")], HemsConfig(horizon=4, step_minutes=60, expect_repeat=3))
+    fleet.plan(np.zeros((1, 4)), np.full((1, 4), 5.0), flat(4))
+    with pytest.raises(BidError, match="'closed_form', and expects its cap again"):
+        fleet.bid_curve("pv")
+
+
+@pytest.mark.parametrize(
+    ("lost_per_h", "minutes", "ticks"), [(0.3, 1440, 96), (0.99, 5, 300), (0.1, 60, 96), (0.01, 1440, 96)]
+)
+def test_self_discharge_over_a_long_horizon_asks_no_absurd_price(
+    lost_per_h: float, minutes: int, ticks: int
+) -> None:
+    """1 / keep^T of a kWh bought at the start overflows: a target that so little reaches may be missed."""
+    battery = Battery(
+        energy_kwh=13.5, p_charge_kw=0.0, p_discharge_kw=5.0, eta_charge=0.95, eta_discharge=0.95,
+        soc_min=0.2, self_discharge_per_h=lost_per_h,
+    )  # fmt: skip
+    config = HemsConfig(horizon=ticks, step_minutes=minutes)
+    fleet = HemsFleet([Home("H1", battery)], config, soc_start=0.2)
+    ones = np.ones((1, ticks))
+    plan = fleet.plan(ones, ones, Tariff(np.full(ticks, 0.3), np.full(ticks, 0.05)))
+    plan.raise_for_status()
+    assert plan.shortfall_kwh[0] > 0.0
+    assert plan.objective[0] <= 10.0 * 0.3 / 0.95 * 1e3 * 13.5
+
+
+@pytest.mark.parametrize("homes", [None, ["H1"], [Home("H1"), None], 3])
+def test_a_fleet_is_made_of_homes(homes: object) -> None:
+    with pytest.raises(HomeError, match="a fleet is made of a list of Home"):
+        HemsFleet(homes)  # type: ignore[arg-type]
+
+
+def test_any_iterable_of_homes_is_a_fleet() -> None:
+    assert HemsFleet(Home(name) for name in ("a", "b")).names == ("a", "b")
+
+
+def test_what_is_no_number_is_refused_by_name(one_home: Fleet, flat: Flat) -> None:
+    fleet = one_home()
+    with pytest.raises(SeriesError, match="soc_start is no number"):
+        one_home(soc_start="full")
+    with pytest.raises(TariffError, match="of type NoneType; give a Tariff"):
+        fleet.plan(LOAD, PV, None)  # type: ignore[arg-type]
+    with pytest.raises(SeriesError, match=r"load_kw is no array of numbers.*masked"):
+        fleet.plan(np.ma.masked_array(LOAD, mask=True), PV, flat(4))
+    with pytest.raises(SeriesError, match=r"soc_kwh of home 'H1' is 1000\.0; its battery holds"):
+        fleet.soc_kwh = [1000.0]
+
+
+@pytest.mark.parametrize("prices", ["a", np.full(3, 0.3 + 0.2j), [None, 0.1, 0.1]])
+def test_prices_are_real_numbers(prices: object) -> None:
+    with pytest.raises(TariffError, match="import_price_per_kwh"):
+        Tariff(prices, np.full(3, 0.05))  # type: ignore[arg-type]

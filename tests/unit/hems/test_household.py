@@ -1,9 +1,10 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from hems import Battery, HemsError, Home, HomeError
+from hems import Battery, HemsError, Home, HomeError, Inverter
 from hems.household import HomeArrays
 
 
@@ -76,3 +77,16 @@ def test_units_scale_energy_and_power_but_not_the_band() -> None:
 def test_a_home_of_wrong_types_names_the_field(options: dict, problem: str) -> None:
     with pytest.raises(HomeError, match=f"Home 'A': {problem}"):
         Home("A", **options)
+
+
+@pytest.mark.parametrize("field", ["energy_kwh", "p_charge_kw", "eta_discharge", "soc_max", "n_units"])
+@pytest.mark.parametrize("value", ["5", None, 1j, True])
+def test_a_battery_takes_numbers_only(field: str, value: object) -> None:
+    with pytest.raises(HomeError, match=f"{field}=.* must be a number"):
+        dataclasses.replace(Battery.powerwall2(), **{field: value})
+
+
+@pytest.mark.parametrize("given", [{"s_kva": "a"}, {"q_kvar": None}, {"power_factor": "x"}])
+def test_an_inverter_takes_numbers_only(given: dict) -> None:
+    with pytest.raises(HomeError, match=f"inverter.{next(iter(given))}=.* must be a number"):
+        Home("H1", inverter=Inverter(**{"s_kva": 5.0} | given))
