@@ -20,7 +20,7 @@ import anoca
 from anoca.cli_scenarios import scenarios_app, shipped
 from anoca.config import FeederSection, load_scenario
 from anoca.errors import InputError
-from anoca.report.terminal import Terminal, complain
+from anoca.report.terminal import Terminal, all_certified, complain
 from anoca.runner import RESULTS
 from dms import IpoptMissingError
 from feeders import readers
@@ -174,15 +174,15 @@ def compare(
     """Run one scenario with several norms: one table, one plot."""
     from anoca.report.explain import explain_comparison, in_json
     from anoca.studies.bids import compare_bids
-    from anoca.studies.compare import OPTIMALITY
+    from anoca.studies.compare import OPTIMALITY, known_norms
     from anoca.studies.compare import compare as compare_norms
 
-    terminal, checked = Terminal(as_json), load_scenario(scenario)
+    terminal, chosen, checked = Terminal(as_json), known_norms(_words(norms)), load_scenario(scenario)
     if optimal:
         checked = checked.with_overrides({"dms.certify_optimal": True})
     with terminal.progress(checked.name) as tell:
         study = compare_bids if bids else compare_norms
-        frame, picture = study(checked, list(_words(norms)), out, tell)
+        frame, picture = study(checked, chosen, out, tell)
     told = explain_comparison(checked, frame) if explain else []
     rows = frame.drop(columns="folder")
     # A terminal is narrow: nothing that is empty or the same for all, and the tests in a table of their own.
@@ -194,7 +194,7 @@ def compare(
     terminal.explanations(told)
     terminal.say(f"Limits: {checked.in_force()}")
     terminal.say(f"Plot: {picture}")
-    raise typer.Exit(0 if _all_certified(frame["certified"]) else 1)
+    raise typer.Exit(0 if all_certified(frame["certified"]) else 1)
 
 
 @app.command()
@@ -275,18 +275,8 @@ def demo(out: OutOption = RESULTS, as_json: JsonOption = False) -> None:
     for picture in (*found.pictures, *sorted(Path(str(results.folder)).glob("*.png"))):
         terminal.say(f"  {picture}")
     terminal.say(f"  {results.folder}: Parquet tables, manifest.json with every column explained")
-    ok = _all_certified(frame["certified"]) and results.is_certified
+    ok = all_certified(frame["certified"]) and results.is_certified
     raise typer.Exit(0 if ok else 1)
-
-
-def _all_certified(column: pd.Series) -> bool:
-    """`yes`, `relaxed` and `3 of 3` are; `no` and `2 of 3` are not."""
-
-    def ok(text: str) -> bool:
-        first, _, last = text.partition(" of ")
-        return first == last if last else text != "no"
-
-    return all(ok(str(text)) for text in column)
 
 
 @app.command()
@@ -313,6 +303,8 @@ def bench(
     terminal, run_bench = Terminal(as_json), load(name)
     asked = {"cases": cases, "norms": norms, "methods": methods, "starts": starts}
     words = {what: _words(text) for what, text in asked.items()}
+    if empty := [what for what, text in asked.items() if text and not words[what]]:
+        raise InputError(f"--{empty[0]} {asked[empty[0]]!r} names nothing; leave it out for all there are")
     plan, keeper = Plan(**words, quick=quick, runs=runs or rounds(name), memory=memory), Keeper(out, name)
     with terminal.progress(f"bench {name}") as tell:
         frame = run_bench(plan, tell, keeper.keep)
@@ -321,7 +313,7 @@ def bench(
     terminal.emit(rows.to_dict("records"), f"bench {name}: medians of up to {plan.runs} rounds")
     terminal.say(f"Tables: {keeper.folder}")
     ours = frame["method"] != "plain_pyomo"
-    raise typer.Exit(0 if _all_certified(frame["certified"][ours]) else 1)
+    raise typer.Exit(0 if all_certified(frame["certified"][ours]) else 1)
 
 
 def _words(text: str) -> tuple[str, ...]:

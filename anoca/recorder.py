@@ -25,10 +25,14 @@ from feeders.table import Array
 
 
 class Recorder:
-    """Collects rows; a snapshot has no homes and no plant, and leaves those columns empty."""
+    """Collects rows; a snapshot has no homes and no plant, and leaves those columns empty.
+
+    warnings  what the run was told before its first tick, for its manifest
+    """
 
     def __init__(self, scenario: Scenario, placement: Placement) -> None:
         self.scenario, self.placement = scenario, placement
+        self.warnings: list[str] = []
         self._ticks: list[dict[str, Any]] = []
         self._timings: list[dict[str, Any]] = []
         self._frames: dict[str, list[pd.DataFrame]] = {
@@ -220,11 +224,12 @@ class Recorder:
         """One line on the last tick, for progress."""
         r = self._ticks[-1]
         worst = r["plant_worst_line_pct"]
-        cable = "" if np.isnan(worst) else f"worst cable {worst:.2f} %, "
+        cable = "" if np.isnan(worst) else f", worst cable {worst:.2f} %"
+        low, high = r["plant_v_min_pu"], r["plant_v_max_pu"]
+        volts = "" if np.isnan(low) else f", |v| {low:.4f}-{high:.4f} pu"
         return (
             f"{r['time']:%H:%M} OES {r['total_oes_kw'] / 1e3:.2f} MW, curtailed {r['curtailed_kw']:.1f} kW "
-            f"({r['certified']}), {cable}"
-            f"|v| {r['plant_v_min_pu']:.4f}-{r['plant_v_max_pu']:.4f} pu"
+            f"({r['certified']}){cable}{volts}"
         )
 
     def _explain(self, tick: int, problem: DmsProblem, request: DmsRequest, solution: DmsSolution) -> None:

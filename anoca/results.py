@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -252,13 +252,17 @@ SUMMARY: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Results:
-    """Tables of one run; `tables["ticks"]` and so on, columns as in `TABLES`."""
+    """Tables of one run; `tables["ticks"]` and so on, columns as in `TABLES`.
+
+    warnings  limits that act on nothing, and what became of the values of a user's files
+    """
 
     scenario: dict[str, Any] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
     tables: dict[str, pd.DataFrame] = field(repr=False)
     summary: dict[str, Any]
     folder: Path | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_certified(self) -> bool:
@@ -314,6 +318,7 @@ def write(results: Results, folder: Path) -> Results:
         "schema_version": SCHEMA_VERSION,
         "provenance": results.provenance,
         "summary": results.summary,
+        "warnings": list(results.warnings),
         "content_hash": results.content_hash(),
         "columns": {**{name: TABLES[name] for name in results.tables}, "summary": SUMMARY},
     }
@@ -325,7 +330,7 @@ def write(results: Results, folder: Path) -> Results:
         if not is_whole(folder):
             raise
         return read(folder)  # another process was first with the very same run
-    return Results(results.scenario, results.provenance, results.tables, results.summary, folder)
+    return replace(results, folder=folder)
 
 
 def is_whole(folder: Path) -> bool:
@@ -358,7 +363,8 @@ def read(folder: Path) -> Results:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     tables = {p.stem: pd.read_parquet(p) for p in sorted(folder.glob("*.parquet"))}
     scenario = tomllib.loads((folder / "scenario.toml").read_text(encoding="utf-8"))
-    return Results(scenario, manifest["provenance"], tables, manifest["summary"], folder)
+    kept = manifest["provenance"], tables, manifest["summary"], folder, tuple(manifest.get("warnings", ()))
+    return Results(scenario, *kept)
 
 
 def to_toml(data: dict[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Series:
     load_kw, pv_kw   (n, T) of the prosumers, PV as available
     load_scale       (n, T) load over base load; the load's Q follows it
     plain_scale      (n_loads, T) the same for the plain loads
+    audit            what became of the values of files, one line each
     past_times, past_load_kw, past_pv_kw  (H,), (n, H) what a forecaster may know at the first tick
     """
 
@@ -62,6 +63,7 @@ class Series:
     past_times: pd.DatetimeIndex
     past_load_kw: Array
     past_pv_kw: Array
+    audit: tuple[str, ...] = ()
 
 
 def forecaster(scenario: Scenario) -> ForecastMethod:
@@ -108,7 +110,8 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
         ) from exc
     except HemsError as exc:
         raise InputError(str(exc)) from exc
-    for line in (*audit, *more, *prices):
+    said = (*audit, *more, *prices)
+    for line in said:
         log.warning("%s", line)
     # What files do not reach is left out; `hold` and `error` leave nothing out.
     now = slice(history, min(load.shape[1], pv.shape[1], history + tariff.n_ticks))
@@ -123,6 +126,7 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
         past_times=times[:history],
         past_load_kw=load[:, :history],
         past_pv_kw=pv[:, :history],
+        audit=said,
     )
 
 

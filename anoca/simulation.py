@@ -25,6 +25,7 @@ from dms import compile as compile_problem
 from dms.child import Lost
 from dms.controls import ControlValues
 from dms.guard import guarded
+from dms.limits import idle
 from dms.weights import by_capacity, resolve
 from feeders import Connections, Feeder
 
@@ -47,12 +48,16 @@ def simulate(scenario: Scenario, progress: Progress | None = None) -> Results:
     problem = build_problem(scenario, placement)
     tell = progress or (lambda done, total, text: None)
     recorder = Recorder(scenario, placement)
+    for line in idle(placement.feeder, scenario.limits.limits()):
+        log.warning("%s", line)
+        recorder.warnings.append(line)
     if scenario.mode == "snapshot":
         _snapshot(scenario, placement, problem, recorder, tell)
     else:
         _loop(scenario, placement, problem, recorder, tell)
     tables = recorder.tables()
-    return Results(scenario.resolved(), provenance(scenario), tables, recorder.summary(tables))
+    found = scenario.resolved(), provenance(scenario), tables, recorder.summary(tables)
+    return Results(*found, warnings=tuple(recorder.warnings))
 
 
 def build_problem(scenario: Scenario, placement: Placement) -> DmsProblem:
@@ -131,6 +136,7 @@ def _loop(
 ) -> None:
     """Prosumers, utility and plant as processes in simulated time."""
     series = build_series(scenario, placement)
+    recorder.warnings += series.audit
     homes = Homes(scenario, placement, series)
     twins = Homes(scenario, placement, series) if scenario.output.counterfactual else None
     desk = Utility(scenario, problem, series)

@@ -10,6 +10,7 @@ from anoca.config import Scenario
 from anoca.placement import Placement, load_feeder, place
 from anoca.results import Results
 from dms import LimitValues
+from dms.limits import idle, some, unrated
 from feeders import Feeder, Lines, Loads, Sources, Transformers, Windings
 
 VOLTAGES = ("v_min", "v_max", "v_ll_min", "v_ll_max")
@@ -27,6 +28,7 @@ def hints(scenario: Scenario, results: Results) -> list[str]:
         *_sources(feeder, broken),
         *_taps(scenario, feeder, results, broken),
         *_in_force(scenario, placed.feeder),
+        *(f"Warning: {line}" for line in idle(placed.feeder, scenario.limits.limits())),
     ]
 
 
@@ -44,8 +46,9 @@ def _in_force(scenario: Scenario, feeder: Feeder) -> list[str]:
             "no element has a rating: currents are not limited (limits.i_max_default_a)",
         ]
     every = len(feeder[Lines]) + len(feeder[Transformers])
-    without = every - sum(kind != "switch" for kind, _ in rated)
-    more = [f"{without} of {every} lines and transformers have no rating: currents are not limited there"]
+    without = unrated(feeder, limits, "line", "transformer")
+    has = f"{len(without)} of {every} lines and transformers have no rating"
+    more = [f"{has}, currents are not limited there: {some(without)}"]
     return [f"Limits: {text}", *(more if without else [])]
 
 

@@ -88,7 +88,7 @@ class Terminal:
 
     def ticks(self, ticks: pd.DataFrame, title: str) -> None:
         """The ticks of a run, and what it means when one is neither a go-ahead nor an optimum."""
-        loop = ticks["plant_worst_line"].ne("").any()
+        loop = ticks["stored_kw"].notna().any()
         wide = self._out.width >= NARROW
         kw = {"total_oes_kw": "OES kW", "curtailed_kw": "cut kW", "largest_kw": "largest kW"}
         shown: dict[str, Any] = {"time": [f"{t:%H:%M}" for t in ticks["time"]]}
@@ -105,9 +105,9 @@ class Terminal:
         if loop:
             short = ticks["plant_worst_line"].str.replace(r"^line (.*) phase (\d) .*$", r"\1.\2", regex=True)
             shown["plant's worst cable"] = short if wide else [""] * len(ticks)
-            shown["% of limit"] = [f"{v:.2f}" for v in ticks["plant_worst_line_pct"]]
+            shown["% of limit"] = [f"{v:.2f}" if v == v else "" for v in ticks["plant_worst_line_pct"]]
             low, high = ticks["plant_v_min_pu"], ticks["plant_v_max_pu"]
-            shown["|v| pu"] = [f"{a:.4f}-{b:.4f}" for a, b in zip(low, high, strict=True)]
+            shown["|v| pu"] = [f"{a:.4f}-{b:.4f}" if a == a else "-" for a, b in zip(low, high, strict=True)]
         frame = pd.DataFrame(shown)
         self.show(frame.loc[:, [column for column in frame if frame[column].ne("").any()]], title)
         self._bad_ticks(ticks)
@@ -191,6 +191,16 @@ class Terminal:
             with Progress(*columns, TextColumn("{task.fields[text]}"), console=self._err) as bar:
                 task = bar.add_task(title, total=None, text="")
                 yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)
+
+
+def all_certified(column: pd.Series) -> bool:
+    """`yes`, `relaxed` and `3 of 3` are; `no` and `2 of 3` are not."""
+
+    def ok(text: str) -> bool:
+        first, _, last = text.partition(" of ")
+        return first == last if last else text != "no"
+
+    return all(ok(str(text)) for text in column)
 
 
 def complain(text: str) -> None:

@@ -23,10 +23,9 @@ def compare(
     """Run the scenario once per norm; runs that are done are read.
 
     Returns  (table with one row per norm, path of the picture)
-    Raises   InputError  an unknown norm, or anything wrong with the scenario
+    Raises   InputError  an unknown norm or none, or anything wrong with the scenario
     """
-    if unknown := [n for n in norms if n not in NORMS]:
-        raise InputError(f"unknown norm {', '.join(map(repr, unknown))}; known: {', '.join(NORMS)}")
+    known_norms(norms)
     tell = progress or (lambda done, total, text: None)
     results: dict[str, Results] = {}
     for norm in norms:
@@ -44,6 +43,19 @@ def compare(
     save(curtailment_by_norm({scenario.name: cut}, title), picture)
     frame.to_parquet(picture.with_suffix(".parquet"), index=False)
     return frame, picture
+
+
+def known_norms(norms: Sequence[str]) -> list[str]:
+    """The norms that are asked for.
+
+    Raises   InputError  there is none, or one is unknown
+    """
+    known = f"known: {', '.join(NORMS)}"
+    if not norms:
+        raise InputError(f"--norms names no norm; {known}")
+    if unknown := [norm for norm in norms if norm not in NORMS]:
+        raise InputError(f"unknown norm {', '.join(map(repr, unknown))}; {known}")
+    return list(norms)
 
 
 OPTIMALITY = ("optimal", "kkt_residual", "gap")

@@ -7,6 +7,7 @@ tightening, tolerances, tables and certificates treat all kinds alike.
 
 from dms.limits.family import BAND_TOLERANCE_PU, CURRENT_TOLERANCE, WIDEN, Family
 from dms.limits.find import coil_pairs
+from dms.limits.idle import idle, some, unrated
 from dms.limits.rows import apply_limits, set_limit_numbers
 from dms.limits.stated import Limits
 from dms.limits.values import LimitValues
@@ -20,5 +21,8 @@ __all__ = [
     "Limits",
     "apply_limits",
     "coil_pairs",
+    "idle",
     "set_limit_numbers",
+    "some",
+    "unrated",
 ]

@@ -208,6 +208,12 @@ def _ratings(feeder: Feeder, limits: Limits) -> list[Family]:
     return [*found, _rated("s_limit", "s_max", "VA", powers)] if powers else found
 
 
+def rated_elements(feeder: Feeder, limits: Limits) -> set[str]:
+    """Elements whose rating is enforced: "line l1"."""
+    coils = [t for rating in ("i_max_a", "s_max_kva") for t in _coils(feeder, limits, rating)]
+    return {t.element for t in (*_conductors(feeder, limits), *coils)}
+
+
 def _rated(rows: str, kind: str, unit: str, found: list[_Terminal]) -> Family:
     if wrong := [f"{t.label}: {t.rating:g} {unit}" for t in found if not t.rating > 0]:
         raise ValueError(f"ratings must be positive, or NaN for none: {'; '.join(wrong[:4])}")

@@ -75,6 +75,8 @@ def test_homes_are_certified_and_faster_than_a_model_built_anew(anoca_command, t
     [
         (("bench", "nothing"), "unknown benchmark 'nothing'; known: day, dms, hems"),
         (("bench", "dms", "--norms", "l3"), "unknown norm 'l3'"),
+        (("bench", "dms", "--norms", " , "), "--norms ' , ' names nothing; leave it out"),
+        (("bench", "hems", "--quick", "--norms", "l7"), "bench hems has no norms"),
         (("bench", "dms", "--methods", "magic"), "unknown method 'magic'"),
     ],
 )

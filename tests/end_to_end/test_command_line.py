@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from anoca.config import load_scenario
+from anoca.results import read
 from anoca.runner import is_done
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,16 @@ def test_compare_is_one_table_and_one_plot(anoca_command, small, tmp_path):
     columns = "case scenario norm total_mw curtailed_mw largest_kw homes seconds iterations method certified"
     assert set(columns.split()) <= set(done.rows[0])
     assert (out / "small" / "compare-l1-l2-linf.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("norms", ["", ",", " , "])
+@pytest.mark.parametrize("more", [(), ("--bids",)])
+def test_no_norm_to_compare_is_one_line(anoca_command, small, tmp_path, norms, more):
+    done = anoca_command("compare", small, "--norms", norms, "--out", tmp_path / "r", *more)
+    assert done.code == 2
+    assert done.err.startswith("error: --norms names no norm; known: l1, l2, linf")
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "r").exists()
 
 
 def test_sweep_does_only_what_is_missing(anoca_command, small, tmp_path):
@@ -338,7 +349,17 @@ def test_equal_points_of_a_sweep_are_one_run(anoca_command, small, tmp_path):
 
 def test_a_run_without_any_limited_node_goes_on(anoca_command, small, tmp_path):
     small.write_text(small.read_text().replace("i_scale = 0.25", "band_up_to_kv = 0.001", 1))
-    assert anoca_command("run", small, "--out", tmp_path / "r").code == 0
+    for _ in "run it", "read it":
+        done = anoca_command("run", small, "--out", tmp_path / "r")
+        assert done.code == 0
+        limits, said = (line for line in done.out.splitlines() if line.startswith(("Limits: ", "Warning: ")))
+        assert limits.startswith("Limits: |v|")
+        assert "no bus is at or below 0.001 kV (the lowest: 12.47 kV)" in said
+        assert "remove limits.band_up_to_kv" in said
+        assert "nan" not in done.out + done.err
+    folder = next((tmp_path / "r" / "small").iterdir())
+    warnings = json.loads((folder / "manifest.json").read_text())["warnings"]
+    assert [said.removeprefix("Warning: ")] == warnings == list(read(folder).warnings)
 
 
 def test_a_damaged_folder_is_named(anoca_command, small, tmp_path):

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from anoca.errors import InputError
 from anoca.studies.bench import Plan, Progress, chosen
 from anoca.studies.benching import hems_cases
 from anoca.studies.benching.hems_cases import HemsCase
@@ -50,10 +51,11 @@ class Planned:
 def run(plan: Plan, tell: Progress, keep: Any) -> pd.DataFrame:
     """Every tariff by every method, then whole fleets.
 
-    Raises  InputError  an unknown case, norm, method or start, or more than one thread
+    Raises  InputError  an unknown case, method or start, any norm, or more than one thread
     """
     require_one_thread()
-    chosen(plan.norms, [], "norm")
+    if plan.norms:
+        raise InputError("bench hems has no norms: homes plan each for itself; leave --norms out")
     known = [name for name in HOMES if name != "dp_compiled" or compiled_is_there()]
     methods = chosen(plan.methods, known, "method")
     starts = chosen(plan.starts, ["home", "plan", "respond"], "start")

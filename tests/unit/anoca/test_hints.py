@@ -27,7 +27,10 @@ def _said(**changes: Any) -> str:
 
 def test_missing_ratings_are_no_limit_and_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
     of_some = _said()
-    assert "1 of 3 lines and transformers have no rating" in of_some
+    assert (
+        "1 of 3 lines and transformers have no rating, currents are not limited there: transformer "
+        in of_some
+    )
     assert "ratings x 1 at both ends" in of_some
     feeder = library.load("ieee4")
     lines = feeder[Lines]
@@ -37,6 +40,15 @@ def test_missing_ratings_are_no_limit_and_said_to_be_none(monkeypatch: pytest.Mo
     assert "no element has a rating: currents are not limited (limits.i_max_default_a)" in said
     assert "ratings x" not in said
     assert "no element has a rating" not in _said(limits__current=False)
+
+
+def test_a_scale_of_ratings_that_are_not_there_is_a_warning() -> None:
+    said = _said(limits__transformer_scale=0.5)
+    assert (
+        "Warning: limits.transformer_scale = 0.5 acts on nothing: no transformer has a rating (transformer"
+        in said
+    )
+    assert "acts on nothing" not in _said(limits__line_scale=0.5)
 
 
 def test_a_source_above_the_band_is_told_by_its_bus() -> None:

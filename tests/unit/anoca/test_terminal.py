@@ -19,6 +19,7 @@ def _ticks(**columns: list) -> pd.DataFrame:
         "certified": "yes",
         "status": "optimal",
     }
+    plain |= {"stored_kw": float("nan")}
     numbers = ["total_oes_kw", "curtailed_kw", "largest_kw", "homes", "gini", "lost_share", "binding"]
     return pd.DataFrame({"time": times, **dict.fromkeys(numbers, 0.0), **plain, **columns})
 

@@ -5,8 +5,8 @@ import pytest
 
 from dms import Limits, LimitValues, Status, compile, solve
 from dms.certificate import measure, run
-from dms.limits import WIDEN
-from feeders import Feeder, Lines, Switches, Windings
+from dms.limits import WIDEN, idle, some
+from feeders import Feeder, Lines, Switches, Transformers, Windings
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,30 @@ def test_the_band_holds_at_phases_up_to_a_nominal_voltage(zoo: Feeder) -> None:
     assert set(_limited(zoo, band_up_to_kv=0.479)) == set()
     assert set(_limited(zoo, band_up_to_kv=4.16)) == set(low + middle)
     assert set(_limited(zoo)) == set(low + middle + high)
+
+
+def test_what_limits_nothing_is_named(zoo: Feeder) -> None:
+    assert idle(zoo, Limits(line_scale=0.5, transformer_scale=0.5, band_up_to_kv=0.48)) == []
+    (band,) = idle(zoo, Limits(band_up_to_kv=0.1))
+    assert band.startswith("no bus is at or below 0.1 kV (the lowest: 0.48 kV)")
+    lines, windings = zoo[Lines], zoo[Windings]
+    bare = zoo.with_tables(
+        lines.replace(i_max_a=np.full_like(lines.i_max_a, np.nan)),
+        windings.replace(i_max_a=windings.i_max_a * np.nan, s_max_kva=windings.s_max_kva * np.nan),
+    )
+    names = [str(n) for n in bare[Transformers].name]
+    (scale,) = idle(bare, Limits(transformer_scale=0.5))
+    assert scale.startswith(
+        f"limits.transformer_scale = 0.5 acts on nothing: no transformer has a rating (transformer {names[0]}"
+    )
+    assert (", ... (" in scale) == (len(names) > 5)
+    (exempt,) = idle(bare, Limits(elements={names[0]: None}))
+    assert exempt.startswith(
+        f"limits.elements {names[0]!r} acts on nothing: transformer {names[0]} has no rating"
+    )
+    rated = lines.name[~np.isnan(lines.i_max_a).all(axis=1)][0]
+    assert idle(zoo, Limits(elements={str(rated): None})) == []
+    assert some([str(k) for k in range(36)]) == "0, 1, 2, 3, 4, ... (31 more)"
 
 
 def test_ratings_at_every_terminal(zoo: Feeder) -> None:
