@@ -22,7 +22,7 @@ from scipy.sparse.linalg import splu
 from dms.quadratic_form import Bounds, Quadratic, QuadraticPoint
 from feeders.table import Array
 
-MOVES = 400
+MOVES = 100
 """Most changes of the active bounds from a feasible point."""
 EVEN = 1e-3
 """Smallest diagonal entry of H, relative to the largest, that is well conditioned."""

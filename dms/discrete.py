@@ -231,13 +231,14 @@ def _solve_at(tick: Tick, start: InteriorPoint | None, options: IpoptOptions | N
         if granted.certificate.ok:
             return granted
     brief = replace(options or IpoptOptions(), max_iter=CANDIDATE_ITERATIONS)
+    method = methods.auto if tick.state(tick.most_kw).within() else methods.quick  # nothing may keep them
     for warm in (None,) if start is None else (start, None):
         if warm is None:
             numbers = start_numbers(tick, tick.none_kw)
         else:
             numbers = tick.numbers(Regimes(tick.problem.voltages_v(warm.x)))
             numbers.x0[:] = warm.x
-        point = optimise(tick, numbers, brief, method=methods.auto)
+        point = optimise(tick, numbers, brief, method=method)
         solution = from_point(tick, point, "discrete")
         if solution.status in ANSWERS:
             return solution

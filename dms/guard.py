@@ -61,18 +61,37 @@ def solve_guarded(
     if answer is not None and ladder.is_settled(tick, answer):
         return answer
 
-    def work() -> DmsSolution:
-        return ladder.finish(tick, answer, rungs=rungs, warm=warm, options=options, budget_s=budget_s)
+    options = ladder.within(tick, options, budget_s)
+
+    def hold() -> DmsSolution:
+        return ladder.hold(tick, answer, rungs=rungs, warm=warm, options=options)
 
     if not child.FORKS:
-        return work()
+        return ladder.in_time(tick, ladder.move(tick, hold(), options), options, budget_s)
     methods.prepare(problem, all_methods=warm is not None)
-    found = child.run(work, budget_s, began=tick.began, shared=_shared(tick))
+    found = _guarded(tick, hold, budget_s)
     if isinstance(found, Lost):
         log.warning("the optimiser %s; set-points by power flows alone", found.reason)
         safe = answer or ladder.fallback(tick)
         found = replace(safe, guard=found.reason)
+    elif len(problem.controls):
+        found = _moved(tick, found, options, budget_s)
+    found = found if found.guard else ladder.in_time(tick, found, options, budget_s)
     return replace(found, solve_s=time.perf_counter() - tick.began)
+
+
+def _moved(tick: Tick, held: DmsSolution, options: IpoptOptions, budget_s: float) -> DmsSolution:
+    """Taps and capacitor steps moved in a process of its own: where it is lost, `held` stands."""
+    found = _guarded(tick, lambda: ladder.move(tick, held, options), budget_s)
+    if not isinstance(found, Lost):
+        return found
+    log.warning("the search of taps and capacitor steps %s; they stay where they are", found.reason)
+    return replace(held, guard=found.reason)
+
+
+def _guarded(tick: Tick, work: Callable[[], DmsSolution], budget_s: float) -> DmsSolution | Lost:
+    """In a child, within what is left of the tick's budget."""
+    return child.run(work, budget_s, began=tick.began, shared=_shared(tick))
 
 
 def guarded(work: Callable[[], T], budget_s: float) -> T | Lost:

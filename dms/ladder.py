@@ -69,7 +69,9 @@ def solve(
     tick, answer = begin(problem, request, warm=warm, position=position)
     if answer is not None and is_settled(tick, answer):
         return answer
-    return finish(tick, answer, rungs=rungs, warm=warm, options=options, budget_s=budget_s)
+    options = within(tick, options, budget_s)
+    held = hold(tick, answer, rungs=rungs, warm=warm, options=options)
+    return in_time(tick, move(tick, held, options), options, budget_s)
 
 
 def begin(
@@ -102,24 +104,30 @@ def is_settled(tick: Tick, answer: DmsSolution) -> bool:
     return not len(tick.problem.controls) or (answer.status is Status.GO_AHEAD and not tick.relaxed)
 
 
-def finish(
+def within(tick: Tick, options: IpoptOptions | None, budget_s: float) -> IpoptOptions:
+    """The optimiser's options, nothing new begun after nine tenths of the tick's budget."""
+    return replace(options or IpoptOptions(), until=tick.began + IN_TIME * budget_s)
+
+
+def hold(
     tick: Tick,
     answer: DmsSolution | None,
     *,
     rungs: Sequence[Rung],
     warm: DmsSolution | None,
-    options: IpoptOptions | None,
-    budget_s: float,
+    options: IpoptOptions,
 ) -> DmsSolution:
-    """What `begin` left open: optimise, and move the controls where there are some."""
-    options = replace(options or IpoptOptions(), until=tick.began + IN_TIME * budget_s)
-    solution = answer or _climb(tick, rungs, warm, options)
-    solution = _with_controls(tick, solution, options)
+    """What `begin` left open, controls held where they are."""
+    return answer or _climb(tick, rungs, warm, options)
+
+
+def in_time(tick: Tick, solution: DmsSolution, options: IpoptOptions, budget_s: float) -> DmsSolution:
+    """The solution, which says so if the budget was spent before all was tried."""
     whole = solution.status is Status.CURTAILED and not len(tick.problem.controls)
     return replace(solution, guard=over_budget(budget_s)) if options.spent and not whole else solution
 
 
-def _with_controls(tick: Tick, solution: DmsSolution, options: IpoptOptions) -> DmsSolution:
+def move(tick: Tick, solution: DmsSolution, options: IpoptOptions) -> DmsSolution:
     """The better of an answer that leaves the controls alone and what moving them gives."""
     if not len(tick.problem.controls):
         return solution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from dms import barrier, interior, reduced
 from dms.adjoint import Sensitivity
@@ -60,10 +61,25 @@ def auto(
     options: IpoptOptions | None = None,
 ) -> InteriorPoint:
     """The first method that ends at an optimum: reduced where few limits are near, then the others."""
-    iterations = 0
-    for name, method in METHODS.items():
-        point = method(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
-        iterations += point.iterations
+    return _first(METHODS, program, numbers, objective_scale=objective_scale, warm=warm, options=options)
+
+
+def quick(
+    program: Program,
+    numbers: Numbers,
+    *,
+    objective_scale: float = 1.0,
+    warm: InteriorPoint | None = None,
+    options: IpoptOptions | None = None,
+) -> InteriorPoint:
+    """The same without Ipopt, which takes long to say that nothing keeps the limits."""
+    own = {name: method for name, method in METHODS.items() if name != "ipopt"}
+    return _first(own, program, numbers, objective_scale=objective_scale, warm=warm, options=options)
+
+
+def _first(by_name: dict[str, Method], program: Program, numbers: Numbers, **given: Any) -> InteriorPoint:
+    for name, method in by_name.items():
+        point = method(program, numbers, **given)
         if point.converged:
             break
         log.info("%s: %s", name, point.status)

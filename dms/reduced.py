@@ -73,7 +73,7 @@ class ReducedOptions:
     """
 
     max_rounds: int = 60
-    max_rejected: int = 25
+    max_rejected: int = 12
     max_rows: int = 200
     max_size: float = 2.5e5
     max_bound: float = 1e4

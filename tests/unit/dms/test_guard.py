@@ -102,12 +102,33 @@ def test_limits_are_the_very_objects_of_the_problem(problem: DmsProblem) -> None
     assert solution.state.values is problem.values
 
 
-def test_controls_are_moved_behind_the_guard_too(controllable: Feeder) -> None:
-    connections = controllable[Connections]
-    feeder = controllable.with_tables(connections.take(np.flatnonzero(connections.share == 1)[:3]))
+def _with_a_tap(feeder: Feeder) -> tuple[DmsProblem, DmsRequest]:
+    connections = feeder[Connections]
+    feeder = feeder.with_tables(connections.take(np.flatnonzero(connections.share == 1)[:3]))
     limits = Limits(v_min_pu=0.9, v_max_pu=1.035, band_up_to_kv=1.0)
     problem = compile(feeder, limits=limits, controls=Controls(taps=("dy",), steps_per_tick=1))
-    request = problem.request(np.array([180.0, 60.0, 120.0]))
+    return problem, problem.request(np.array([180.0, 60.0, 120.0]))
+
+
+@forked
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [(lambda: os._exit(1), "crashed (exit code 1)"), (lambda: time.sleep(600), "over budget of 4 s")],
+)
+def test_a_search_of_taps_that_is_lost_leaves_the_optimum_without_it(
+    controllable: Feeder, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], reason: str
+) -> None:
+    problem, request = _with_a_tap(controllable)
+    still = compile(problem.feeder, limits=problem.limits)
+    left_alone = solve(still, still.request(request.p_export_kw))
+    monkeypatch.setattr("dms.discrete.improve", lambda *_: act())
+    found = solve_guarded(problem, request, budget_s=4.0)
+    assert (found.status, found.guard, found.certificate.safe) == (Status.CURTAILED, reason, "yes")
+    assert found.p_adjusted_kw == pytest.approx(left_alone.p_adjusted_kw, abs=1e-3)
+
+
+def test_controls_are_moved_behind_the_guard_too(controllable: Feeder) -> None:
+    problem, request = _with_a_tap(controllable)
     plain, guarded = solve(problem, request), solve_guarded(problem, request)
     _same(plain, guarded)
     assert guarded.moves is not None
