@@ -7,6 +7,7 @@ state and forecasts only.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -41,6 +42,8 @@ from hems import (
     SeriesError,
     believed,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,7 @@ class Utility:
         for row, name in enumerate(prosumer):
             self._rows.setdefault(name, []).append(row)
         self.last: DmsSolution | None = None
+        self._told = False
         self.request: DmsRequest
         self.position = problem.controls.present(problem.feeder)
 
@@ -254,6 +258,7 @@ class Utility:
         self.request = DmsRequest(p_export, p_import, q, p_load, q_load, self.problem.units)
         if self.how.weight_by == "bid":
             bids = Bids(inbox, self._as_stated, self._rows)
+            self._tell_who_bids(bids)
             self.problem, self.last = least_regret(bids, self._as_stated, self._solve, self.last)
         else:
             self._weigh(tick)
@@ -265,6 +270,16 @@ class Utility:
         granted = self._granted(self.last)
         certified = self.last.certificate.safe
         return [self._reply(oes, granted, certified) for oes in inbox]
+
+    def _tell_who_bids(self, bids: Bids) -> None:
+        """Once: those who cannot tell what less export costs them keep their weights."""
+        if len(bids) < bids.asking and not self._told:
+            self._told = True
+            log.warning(
+                "%d of %d prosumers that export send a bid; the others keep their weights (homes with "
+                "devices, say, are planned by LP or MILP, which leave no bid)",
+                *(len(bids), bids.asking),
+            )
 
     def _weigh(self, tick: int) -> None:
         """Weights of a tick from what was lost since midnight, `dms.weights.cumulative`."""

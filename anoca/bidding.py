@@ -34,7 +34,12 @@ class Bids:
 
     def __init__(self, inbox: Sequence[OES], problem: DmsProblem, rows: Mapping[str, Sequence[int]]) -> None:
         self._problem = problem
+        self.asking = sum(oes.p_export_kw > 0 for oes in inbox)
         self._bids = [(oes.bid, oes.p_export_kw, np.array(rows[oes.prosumer])) for oes in inbox if oes.bid]
+
+    def __len__(self) -> int:
+        """How many prosumers bid."""
+        return len(self._bids)
 
     def loss_usd(self, solution: DmsSolution) -> float:
         """$ over the homes' horizons that an answer costs those who bid."""

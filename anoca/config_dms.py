@@ -26,7 +26,8 @@ class DmsSection(BaseModel):
     alpha       of alpha_fair: 0 least total, 1 proportional fairness (logarithms), more: nearer to max-min
     weight_by   "capacity": prosumers.weights are divided by the PV peak, so that a norm counts percent
                 "bid": in a loop, homes send with each request what less export costs them; weights are made
-                of that, and of up to three answers the one that costs homes least is sent
+                of that, and of up to three answers the one that costs homes least is sent. Homes planned by
+                LP or MILP (with devices, say) send none and keep their weights
     cumulative_fairness  in a loop: weights grow with the share of its energy that a home has lost since
                 midnight, up to 1 + this for the home that lost most. 0: every tick for itself. It saturates
                 (shares count against the largest) and costs curtailment: homes with less effect give instead

@@ -55,6 +55,11 @@ def bids_of(stated: Any) -> Bids:
     return Bids(inbox, stated, {"a": [0], "b": [1], "c": [2]})
 
 
+def test_it_is_known_who_asks_and_does_not_bid() -> None:
+    bids = bids_of(Stated())
+    assert (len(bids), bids.asking) == (2, 3)
+
+
 def test_the_price_of_a_cut_is_the_mean_over_it() -> None:
     assert STORES.price_per_kw(6.0) == 0.0
     assert STORES.price_per_kw(8.0) == pytest.approx(0.02 / 8)
