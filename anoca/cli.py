@@ -334,7 +334,7 @@ def powerflow(feeder: FeederArgument, option: FeederOption = None, as_json: Json
     else:
         title = f"{feeder}: extremes of {len(found.rows)} nodes (all of them: --json)"
         terminal.show(found.extremes(), title)
-        facts = {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in found.facts.items()}
+        facts = {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in found.facts.items() if v == v}
         terminal.say("  ".join(f"{key}: {value}" for key, value in facts.items()))
         if found.warnings:
             terminal.say(f"{found.warnings}; list them: anoca feeder check {feeder}")

@@ -72,9 +72,10 @@ class SeriesSection(_Section):
     pv         "shared": one curve for all, and sky "clear" or "broken"; "roofs": each its own orientation,
                inverter and lag under one moving sky, which may also be "overcast" or "mixed" (all in turn)
     cloud_lag_s  of "roofs": longest time that clouds take to cross the neighbourhood
-    load_file, pv_file  wide: column time, then one per prosumer; or long: time, prosumer, one value column
+    load_file, pv_file  wide: column time, then one per prosumer; or long: time, prosumer, one value column.
+               Loads that are not prosumers are not read from it: they keep following `load` at their base kW
     unit       of columns that do not end in _kw, _w or _kwh (kWh per step of the file)
-    file_timezone  of times without offset from UTC; without it they are refused
+    file_timezone  of times without offset from UTC (prices too); without it they are refused
     resample   let files have other steps than the clock: shorter ones are averaged, longer ones held
     end        of the files (prices too): "error": they cover the run and the horizon of its last tick;
                "hold": a horizon may reach behind their end, and sees their last 24 hours again; "shrink":

@@ -23,7 +23,7 @@ class Reading:
     """The plant after one tick.
 
     worst_line_pct  most loaded rated conductor in percent of its rating, NaN without ratings
-    v_min_pu, v_max_pu  over the nodes with a voltage band
+    v_min_pu, v_max_pu  over the nodes with a voltage band; these are NaN or "" without a power flow
     state           against the nominal limits
     violated        outside a limit in force, or no power flow at all
     withheld_kw     export that inverters could not give at their voltage and rating
@@ -100,6 +100,8 @@ class Plant:
         return float((flow.over_s[beyond] * rating[beyond]).sum())
 
     def _read(self, state: State, violated: bool) -> Reading:
+        if not state.flow.converged:
+            return Reading("", np.nan, np.nan, "", np.nan, "", state, violated)
         load = np.where(self.values.kind == "line", state.over_i + 1, -np.inf)
         k = first_largest(load) if len(load) and np.isfinite(load).any() else -1
         if not len(state.v_pu):

@@ -58,7 +58,7 @@ class Recorder:
         self, tick: int, when: pd.Timestamp, problem: DmsProblem, request: DmsRequest, solution: DmsSolution
     ) -> None:
         """The utility's side of a tick."""
-        certificate = solution.certificate
+        certificate, flowed = solution.certificate, solution.state.flow.converged
         self._row = dict.fromkeys(TABLES["ticks"], np.nan) | {
             "tick": tick,
             "time": when,
@@ -75,13 +75,13 @@ class Recorder:
             "gini": solution.gini,
             "jain": solution.jain,
             "lost_share": solution.lost_share,
-            "binding": solution.binding(),
+            "binding": solution.binding() if flowed else 0,
             "preexisting": len(solution.preexisting),
             "steps_moved": self._controls(tick, problem, solution),
             "moves_gap_pct": 100 * solution.moves.gap if solution.moves else np.nan,
             "iterations": solution.iterations,
-            "dms_worst_v_pu": certificate.worst_v_pu,
-            "dms_worst_i_pct": 100 * (certificate.worst_i + 1),
+            "dms_worst_v_pu": certificate.worst_v_pu if flowed else np.nan,
+            "dms_worst_i_pct": 100 * (certificate.worst_i + 1) if flowed else np.nan,
             "optimal": "",
             "plant_worst_line": "",
             "plant_violated": False,
@@ -200,8 +200,8 @@ class Recorder:
             "plant_worst_line_pct": reading.worst_line_pct,
             "plant_v_min_pu": reading.v_min_pu,
             "plant_v_max_pu": reading.v_max_pu,
-            "plant_over_v_pu": reading.state.worst_over_v,
-            "plant_withheld_kw": reading.withheld_kw,
+            "plant_over_v_pu": reading.state.worst_over_v if reading.flow.converged else np.nan,
+            "plant_withheld_kw": reading.withheld_kw if reading.flow.converged else np.nan,
             "plant_violated": reading.violated,
         }
 
@@ -272,7 +272,7 @@ class Recorder:
                 node=problem.feeder.node_names[1:],
                 limited=limited,
                 v_oes_pu=_pu(before.v[1:], base) if before.converged else np.nan,
-                v_aes_pu=_pu(solution.state.flow.v[1:], base),
+                v_aes_pu=_pu(solution.state.flow.v[1:], base) if solution.state.flow.converged else np.nan,
             )
         )
 

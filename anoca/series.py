@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ import pandas as pd
 from anoca.config import Scenario
 from anoca.errors import InputError
 from anoca.placement import Placement, homes_behind
+from dms.limits import some
 from feeders import Loads
 from feeders.table import Array
 from hems import (
-    FileRules,
     ForecastMethod,
+    PowerFile,
     Tariff,
     draw_roofs,
     export_prices,
@@ -30,12 +32,15 @@ from hems import (
     read_prices,
     roof_pv,
 )
-from hems.errors import ArbitrageError, HemsError
+from hems.errors import ArbitrageError, HemsError, TicksMissingError
 from hems.load_models import EUROPEAN, NEW_YORK
 from hems.loads import noon_kw
 from hems.prices import SUPPLY_PER_KWH
 
 log = logging.getLogger(__name__)
+
+FAR = 20.0
+"""A home's mean load over its base kW, or the other way round, from which on the unit is in doubt."""
 
 MODELS = {"european": EUROPEAN, "new_york": NEW_YORK}
 
@@ -108,6 +113,8 @@ def build_series(scenario: Scenario, placement: Placement) -> Series:
             f"{where}: export pays more than import costs at {exc.ticks} tick(s), the first at {exc.first}; "
             "lower export_price_per_kwh or raise import_price_per_kwh there"
         ) from exc
+    except TicksMissingError as exc:
+        raise InputError(f"{exc}{_history_wanted(scenario, exc, times[history])}") from exc
     except HemsError as exc:
         raise InputError(str(exc)) from exc
     said = (*audit, *more, *prices)
@@ -140,7 +147,48 @@ def _loads(
         return shape, base[:, None] * shape, ()
     rules = section.rules(_run_end(scenario))
     found = read_powers(section.load_file, names, times, what="load", rules=rules)
-    return np.divide(found.kw, base[:, None]), found.kw, found.audit
+    audit = [
+        *found.audit,
+        *_not_prosumers(scenario, placement, found),
+        *_out_of_scale(scenario, placement, found),
+    ]
+    return np.divide(found.kw, base[:, None]), found.kw, tuple(audit)
+
+
+def _not_prosumers(scenario: Scenario, placement: Placement, found: PowerFile) -> Iterator[str]:
+    """Columns of loads that a user may take for homes."""
+    plain = {str(name) for name in placement.feeder[Loads].name} - {str(name) for name in placement.name}
+    known = [c for c in found.unused if {c, c.rpartition("_")[0]} & plain]
+    if known:
+        yield (
+            f"{scenario.series.load_file}: these loads are not prosumers and stay at their base kW times "
+            f'series.load = "{scenario.series.load}", whatever the file says: {some(known)}'
+        )
+
+
+def _out_of_scale(scenario: Scenario, placement: Placement, found: PowerFile) -> Iterator[str]:
+    """Homes whose mean is so far from their base kW that the unit is in doubt."""
+    mean, base = found.kw.mean(axis=1), placement.base_kw
+    times = np.divide(mean, base, out=np.ones(len(base)), where=base > 0)
+    far = np.flatnonzero((times > FAR) | (times < 1 / FAR))
+    if len(far):
+        each = [f"{placement.name[k]} {mean[k]:.4g} (base {base[k]:.4g})" for k in far]
+        yield (
+            f"{scenario.series.load_file}: the mean load of {len(far)} of {len(base)} homes is more than "
+            f"{FAR:g} times, or less than 1/{FAR:g} of, their base kW; are these watts? see series.unit. "
+            f"Means, kW: {some(each)}"
+        )
+
+
+def _history_wanted(scenario: Scenario, missing: TicksMissingError, first: pd.Timestamp) -> str:
+    """That the method of forecasting is why ticks before the first one are asked for."""
+    if pd.Timestamp(missing.time) >= first:
+        return ""
+    method, hours = scenario.forecast.method, getattr(forecaster(scenario), "history_h", 0.0)
+    return (
+        f'; forecast.method = "{method}" looks back {hours:g} hours from the first tick, {first}: '
+        "let the file begin that much earlier, or take another method"
+    )
 
 
 def _shape(scenario: Scenario, names: list[str], base_kw: Array, times: pd.DatetimeIndex) -> Array:
@@ -184,7 +232,7 @@ def _tariff(scenario: Scenario, times: pd.DatetimeIndex) -> tuple[Tariff, tuple[
     if section.kind == "csv":
         if section.file is None:
             raise InputError("tariff.kind is 'csv': give tariff.file")
-        how = FileRules(resample=section.resample, end=scenario.series.end, needed_until=_run_end(scenario))
+        how = replace(scenario.series.rules(_run_end(scenario)), resample=section.resample)
         found = read_prices(section.file, times, rules=how)
         return found.tariff, found.audit
     if section.kind == "ny_like_rtp":

@@ -86,7 +86,8 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     """Limits that bind at a solution, by their residual or by their multiplier, and those broken before.
 
     Multipliers and what follows from them are known where the optimiser ended at an optimum; they are NaN
-    for set-points that a power flow alone decided, and zero where nothing is curtailed.
+    for set-points that a power flow alone decided, and zero where nothing is curtailed. Without a power flow
+    at the set-points no limit is known to bind or to be broken.
     """
     point = _Point(problem, request, solution)
     every = LimitRows.of(problem.program, solution.state, solution.nominal, point)
@@ -105,7 +106,7 @@ def binding_limits(problem: DmsProblem, request: DmsRequest, solution: DmsSoluti
     if broken := {(p.kind, p.element) for p in solution.preexisting}:
         names = zip(every.kind, every.element, strict=True)
         before = np.fromiter(((k, str(e)) in broken for k, e in names), bool, len(every))
-    listed = np.flatnonzero(binding | violated | before | decides)
+    listed = np.flatnonzero((binding | violated | before | decides) & solution.state.flow.converged)
     blank = np.full(len(listed), np.nan if optimum is None and solution.total_curtailed_kw > 0 else 0.0)
     found = Binding(
         every.take(listed),

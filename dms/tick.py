@@ -139,7 +139,7 @@ def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
     """Widen what zero export breaks already; False if there is no power flow even at zero export."""
     problem, rest = tick.problem, tick.flow(tick.request.p_export_kw)
     state = measure(tick.network, rest, tick.nominal)
-    broken = _preexisting(state)
+    broken = _preexisting(state) if rest.converged else ()  # no state: nothing to read limits from
     values = tick.nominal
     if problem.limits.preexisting == "relax" and broken:
         values = values.relaxed(state.found)

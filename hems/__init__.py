@@ -21,6 +21,7 @@ from hems.errors import (
     SeriesFileError,
     SetpointError,
     TariffError,
+    TicksMissingError,
     UncertifiedError,
 )
 from hems.files import FileRules, PowerFile, PriceFile, read_powers, read_prices
@@ -74,6 +75,7 @@ __all__ = [
     "Stream",
     "Tariff",
     "TariffError",
+    "TicksMissingError",
     "UncertifiedError",
     "believed",
     "draw_roofs",

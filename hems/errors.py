@@ -7,6 +7,7 @@ HemsError
 │   └── ArbitrageError   export pays more than import costs, and nobody allowed it
 ├── SeriesError        a load, PV or time series that cannot be used     (also ValueError)
 │   └── SeriesFileError  the same, in a file: names it, the column and the first bad time
+│       └── TicksMissingError  the file does not reach as far, or has gaps
 ├── SetpointError      an AES outside [0, OES]                           (also ValueError)
 ├── SequenceError      plan / respond / realise called out of order      (also RuntimeError)
 ├── BidError           a bid curve of a home that has none               (also RuntimeError)
@@ -59,6 +60,10 @@ class SeriesFileError(SeriesError):
     def __init__(self, path: object, problem: str, *, column: str = "", time: object = "") -> None:
         self.path, self.column, self.time = str(path), column, str(time)
         super().__init__(f"{path}: {problem}")
+
+
+class TicksMissingError(SeriesFileError):
+    """A file has no row for some ticks; `time` is the first of them."""
 
 
 class SetpointError(HemsError, ValueError):

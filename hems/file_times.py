@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hems.errors import SeriesFileError
+from hems.errors import SeriesFileError, TicksMissingError
 
 _OFFSET = r"(?:Z|[+-]\d{2}(?::?\d{2})?)$"
-_FIX = "write it with its offset, 2026-06-21T12:30-04:00, or name the file's time zone"
+_FIX = (
+    "write it with its offset, 2026-06-21T12:30-04:00, or name the file's time zone "
+    "(series.file_timezone of a scenario, FileRules.timezone)"
+)
 
 
 End = Literal["error", "hold", "shrink"]
@@ -145,7 +148,7 @@ def rows_of(
     absent = np.asarray((take < 0).any(axis=1), dtype=bool)
     if absent.any():
         first = times[: len(take)][absent][0]
-        raise SeriesFileError(
+        raise TicksMissingError(
             path,
             f"{int(absent.sum())} of {len(times)} ticks missing, the first {first}; needed is "
             f"every {_minutes(tick)} from {times[0]} to {times[-1]}, with the horizon of the last tick",

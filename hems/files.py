@@ -64,6 +64,7 @@ class FileRules:
 class PowerFile:
     """Powers (n, T), kW, in the order of the names asked for, and what was done to get them.
 
+    unused  columns that are of none of the names
     known   ticks that the file has, of the T asked for; with "hold" the others repeat its last day, with
             "shrink" there are no others
     """
@@ -71,6 +72,7 @@ class PowerFile:
     kw: Floats
     audit: tuple[str, ...]
     known: int
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +115,13 @@ def read_powers(
     _nothing_missing(path, [name for name in names if name not in chosen], what)
     unused = [c for c in frame.columns if c not in set(chosen.values())]
     if unused:
-        audit.append(f"{path}: {len(unused)} column(s) not used: {', '.join(unused[:5])}")
+        audit.append(f"{path}: {len(unused)} column(s) not used: {_some(unused)}")
     rows = _rows(path, frame, times, rules)
     columns = [chosen[name] for name in names]
     values = _numbers(path, frame, columns, rows, times, what=what)
     factor = [_to_kw(units[c], rows.step) for c in columns]
     audit += _changes(path, [units[c] for c in columns], rows, times)
-    return PowerFile(read_only((values * np.array(factor)).T.copy()), tuple(audit), rows.known)
+    return PowerFile(read_only((values * np.array(factor)).T.copy()), tuple(audit), rows.known, tuple(unused))
 
 
 def read_prices(
@@ -174,7 +176,7 @@ def _frame(path: Path, what: str) -> pd.DataFrame:
             if TIME not in frame.columns and isinstance(frame.index, pd.DatetimeIndex):
                 frame = frame.rename_axis(TIME).reset_index()
         else:
-            _no_column_twice(path)
+            _check_header(path)
             frame = pd.read_csv(path, dtype={TIME: str}, keep_default_na=False, na_values={})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, ValueError) as exc:
         if isinstance(exc, SeriesFileError):
@@ -183,17 +185,20 @@ def _frame(path: Path, what: str) -> pd.DataFrame:
         raise SeriesFileError(path, f"is not readable as {kind}: {exc}") from exc
     frame.columns = [str(c) for c in frame.columns]
     if TIME not in frame.columns:
-        some = ", ".join(frame.columns[:5])
-        raise SeriesFileError(path, f"no column `time`; it has {some}", column=TIME)
+        raise SeriesFileError(path, f"no column `time`; it has {_some(list(frame.columns))}", column=TIME)
     if not len(frame):
         raise SeriesFileError(path, "has no rows", column=TIME)
     return frame
 
 
-def _no_column_twice(path: Path) -> None:
-    """Pandas would rename the second of two columns of one name."""
+def _check_header(path: Path) -> None:
+    """Commas between the columns, and no name twice: pandas would rename the second."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         header = next(csv.reader(file), [])
+    for mark, said in ((";", "';'"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            text = f"columns are separated by {said}? write commas (and decimals with a point)"
+            raise SeriesFileError(path, f"{text}: {_some(header)}", column=TIME)
     twice = pd.Index(header)[pd.Index(header).duplicated()]
     if len(twice):
         raise SeriesFileError(path, f"column {twice[0]} stands there twice; remove one", column=str(twice[0]))
@@ -252,10 +257,14 @@ def _columns(
 
 def _nothing_missing(path: Path, missing: Sequence[str], what: str) -> None:
     if missing:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise SeriesFileError(
-            path, f"{len(missing)} column(s) missing for the {what}: {some}; add them", column=missing[0]
-        )
+        text = f"{len(missing)} column(s) missing for the {what}: {_some(missing)}; add them"
+        raise SeriesFileError(path, text, column=missing[0])
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, each cut where it is long, and how many more there are."""
+    first = [name if len(name) <= 40 else f"{name[:40]}..." for name in names[:5]]
+    return ", ".join(first) + (f", ... ({len(names) - 5} more)" if len(names) > 5 else "")
 
 
 def _unit_of(column: str) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from anoca.errors import InputError
 from anoca.report.layout import stress_layout
 from dms import DmsRequest, Limits, LimitValues, Network
 from dms.certificate import measure, run
@@ -45,9 +46,12 @@ def one_line_diagram(
     colour       "voltage": buses by their mean |v| in pu; "loading": lines by current over rating
     coordinates  use the buses' own where all have them; else lay out by stress on line lengths
     Returns      the path
+    Raises       InputError  the feeder has no power flow at base load
     """
     network = Network(feeder)
     flow = run(network, DmsRequest.of(feeder, np.zeros(len(feeder[Connections]))))
+    if not flow.converged:
+        raise InputError(f"feeder {feeder.name}: no power flow at base load to draw; are its loads kW?")
     values = LimitValues.resolve(feeder, Limits())
     state = measure(network, flow, values)
     edges = _edges(feeder, values, state.over_i)
@@ -155,7 +159,7 @@ def _draw_cuts(axes: Any, feeder: Feeder, where: dict[str, Any], cut_kw: Mapping
     x, y = np.array([where[bus] for bus in by_bus]).T
     size = np.array(list(by_bus.values()))
     axes.scatter(x, y, s=900 * size / size.max(), facecolors="none", edgecolors=CUT, lw=1.3, zorder=5)
-    label = f"curtailed; the largest circle is {size.max():.3g} kW"
+    label = f"curtailed, per bus; the largest circle is {size.max():.3g} kW"
     axes.plot([], [], "o", mfc="none", color=CUT, ms=10, label=label)
 
 

@@ -30,20 +30,20 @@ class PowerFlowTable:
     warnings: str = ""
 
     def extremes(self, n: int = 5) -> pd.DataFrame:
-        """The lowest and the highest voltages."""
-        by_voltage = self.rows.sort_values("v_pu")
+        """The lowest and the highest voltages; none without a power flow."""
+        by_voltage = self.rows.dropna(subset="v_pu").sort_values("v_pu")
         return pd.concat([by_voltage.head(n), by_voltage.tail(n)])
 
 
 def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowTable:
-    """Every load and generator by its own law, no prosumer exporting.
+    """Every load and generator by its own law, no prosumer exporting; NaN where no power flow is found.
 
     Raises  InputError  an unknown feeder, or one with errors
     """
     feeder = load_feeder(FeederSection(name=name, options=options or {}))
     network = Network(feeder)
     flow = network.solve_loads()
-    v = flow.v[1:]
+    v = flow.v[1:] if flow.converged else np.full(len(flow.v) - 1, np.nan + 0j)
     rows = pd.DataFrame(
         {
             "node": feeder.node_names[1:],
@@ -52,7 +52,7 @@ def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowT
             "angle_deg": np.rad2deg(np.angle(v)),
         }
     )
-    supplied = _source_power_kva(network, flow)
+    supplied = _source_power_kva(network, flow) if flow.converged else complex(np.nan, np.nan)
     facts = {
         "feeder": feeder.name,
         "converged": flow.converged,
@@ -61,13 +61,13 @@ def powerflow(name: str, options: dict[str, Option] | None = None) -> PowerFlowT
         "source_kw": supplied.real,
         "source_kvar": supplied.imag,
     }
-    return PowerFlowTable(rows, facts, _warnings(feeder, flow.v))
+    return PowerFlowTable(rows, facts, _warnings(feeder, flow.v if flow.converged else None))
 
 
-def _warnings(feeder: Feeder, v: Array) -> str:
+def _warnings(feeder: Feeder, v: Array | None) -> str:
     found = sum(issue.severity == "warning" for issue in check(feeder))
     drawn = feeder[Loads]
-    outside = int(outside_band(drawn, v[drawn.pair[:, 0]] - v[drawn.pair[:, 1]]).sum())
+    outside = 0 if v is None else int(outside_band(drawn, v[drawn.pair[:, 0]] - v[drawn.pair[:, 1]]).sum())
     parts = [f"{found} warning(s) about the feeder"] if found else []
     parts += [f"{outside} of {len(drawn)} load(s) outside their voltage band"] if outside else []
     return " and ".join(parts)

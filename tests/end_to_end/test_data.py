@@ -14,8 +14,11 @@ from anoca.errors import InputError
 from anoca.placement import load_feeder, place
 from anoca.provenance import input_files
 from anoca.report.day import fleet_day, home_day
+from anoca.report.diagram import one_line_diagram
+from anoca.report.terminal import Terminal
 from anoca.series import Series, build_series
 from anoca.simulation import simulate
+from feeders import Loads
 from tests.end_to_end import small_scenario
 
 SMALL = small_scenario.SMALL | {"clock": {"ticks": 2}}
@@ -107,6 +110,69 @@ def test_half_hourly_energy_in_parquet_is_used_when_asked(tmp_path: Path, caplog
     assert "held" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("unit", "times", "far"), [("kw", 1.0, 0), ("kw", 1e3, 14), ("w", 1e3, 0), ("w", 1.0, 14)]
+)
+def test_a_load_file_out_of_scale_or_of_plain_loads_is_said(
+    tmp_path: Path, caplog: Any, unit: str, times: float, far: int
+) -> None:
+    scenario = loop(**{"series.load_file": str(tmp_path / "load.csv"), "series.unit": unit})
+    feeder = load_feeder(scenario.feeder)
+    placed = place(scenario, feeder)
+    when = pd.date_range("2026-06-21 12:30", periods=26, freq="5min", tz="America/New_York")
+    base = dict(zip(feeder[Loads].name, feeder[Loads].p_kw, strict=True))
+    pd.DataFrame({"time": when, **{n: times * kw for n, kw in base.items()}}).to_csv(
+        tmp_path / "load.csv", index=False
+    )
+    made = build_series(scenario, placed)
+    assert "these loads are not prosumers and stay at their base kW times series.load" in caplog.text
+    assert str(next(iter(placed.feeder[Loads].name))) in made.audit[1]
+    assert made.plain_scale.max() < 2.0
+    said = f"the mean load of {len(placed.name)} of {len(placed.name)} homes is more than 20 times"
+    assert (said in caplog.text) == ("are these watts? see series.unit" in caplog.text) == bool(far)
+
+
+def test_without_a_power_flow_its_figures_are_empty(tmp_path: Path, capsys: Any) -> None:
+    scenario = loop(**{"series.load_file": str(tmp_path / "load.csv"), "dms.guard": False, "clock.ticks": 1})
+    placed = place(scenario, load_feeder(scenario.feeder))
+    when = pd.date_range("2026-06-21 12:30", periods=25, freq="5min", tz="America/New_York")
+    loads = dict(zip(placed.name, 1e3 * placed.base_kw, strict=True))
+    pd.DataFrame({"time": when, **loads}).to_csv(tmp_path / "load.csv", index=False)
+    found = simulate(scenario)
+    ticks = found.tables["ticks"]
+    assert set(ticks["status"]) == {"no_operating_point"}
+    empty = ["plant_v_min_pu", "plant_v_max_pu", "plant_worst_line_pct", "plant_over_v_pu", "dms_worst_v_pu"]
+    assert ticks[[*empty, "dms_worst_i_pct"]].isna().all(axis=None)
+    assert not ticks[["preexisting", "binding"]].any(axis=None)
+    assert found.tables["limits"].empty
+    assert found.tables["nodes"]["v_aes_pu"].isna().all()
+    assert any("are these watts?" in line for line in found.warnings)
+    Terminal(False).ticks(ticks, "ticks")
+    Terminal(False).broken_limits(found.tables["limits"])
+    said = capsys.readouterr().out
+    assert "no_operating_point in 1 of 1 ticks" in said
+    assert not {"nan", "zero export"} & set(said.replace("-", " ").split())
+    assert "|v| pu" in said
+
+
+def test_a_feeder_without_a_power_flow_shows_no_voltages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from anoca.studies import powerflow as study
+
+    feeder = load_feeder(loop().feeder)
+    loads = feeder[Loads]
+    watts = feeder.with_tables(loads.replace(p_kw=1e3 * loads.p_kw))
+    monkeypatch.setattr(study, "load_feeder", lambda _: watts)
+    found = study.powerflow("synthetic")
+    assert not found.facts["converged"]
+    assert found.extremes().empty
+    assert found.rows[["v_v", "v_pu", "angle_deg"]].isna().all(axis=None)
+    assert np.isnan(found.facts["source_kw"])
+    with pytest.raises(InputError, match="no power flow at base load"):
+        one_line_diagram(watts, tmp_path / "v.png")
+
+
 def test_persistence_needs_the_day_before_in_a_file(tmp_path: Path) -> None:
     homes = names(loop())
     whole = pd.date_range("2026-06-20 10:00", "2026-06-21 15:00", freq="5min", tz="America/New_York")
@@ -115,8 +181,13 @@ def test_persistence_needs_the_day_before_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "load.csv"
     keys = {"series.load_file": str(path), "forecast.method": "persistence"}
     table.iloc[200:].to_csv(path, index=False)
-    with pytest.raises(InputError, match="ticks missing, the first 2026-06-20 10:30"):
+    with pytest.raises(InputError, match="ticks missing, the first 2026-06-20 10:30") as caught:
         series(loop(**keys))
+    assert 'forecast.method = "persistence" looks back 26 hours from the first tick' in str(caught.value)
+    table.iloc[:-12].to_csv(path, index=False)
+    with pytest.raises(InputError, match="ticks missing, the first 2026-06-21 14:05") as caught:
+        series(loop(**keys))
+    assert "looks back" not in str(caught.value)
     table.to_csv(path, index=False)
     made = series(loop(**keys))
     assert made.past_load_kw.shape == (len(homes), 26 * 12)

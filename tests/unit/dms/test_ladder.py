@@ -19,6 +19,7 @@ from dms import (
     compile,
 )
 from dms.certificate import run
+from dms.diagnose import binding_limits
 from dms.interior import InteriorPoint, InteriorStatus
 from dms.tick import ROUND_KW
 from feeders import Connections, Feeder, library
@@ -344,8 +345,11 @@ def test_strict_without_anything_broken_optimises(problem: DmsProblem) -> None:
 def test_no_operating_point_is_said(street, preexisting: str) -> None:
     feeder = street(homes=((1,),), loads=((1, 2000.0, 500.0),))
     problem = compile(feeder, limits=Limits(preexisting=preexisting))
-    solution = solve(problem, problem.request(np.array([5.0])))
+    request = problem.request(np.array([5.0]))
+    solution = solve(problem, request)
     assert (solution.status, solution.p_adjusted_kw.tolist()) == (Status.NO_OPERATING_POINT, [0.0])
+    assert solution.preexisting == ()
+    assert len(binding_limits(problem, request, solution)) == 0
     assert not solution.certificate.ok
     with pytest.raises(UncertifiedError, match="no_operating_point: the power flow"):
         solution.raise_for_status()

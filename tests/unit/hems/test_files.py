@@ -95,7 +95,21 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_powers(path, NAMES, TIMES).kw[0], 1.0 + np.arange(12))
 
 
+def test_separators_that_are_no_commas_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    for mark, said in ((";", "';'"), ("\t", "tabs")):
+        text = frame().to_csv(index=False, sep=mark).replace("farm", "farm" + mark.join(map(str, range(200))))
+        path.write_text(text)
+        with pytest.raises(SeriesFileError, match=f"separated by {said}. write commas") as caught:
+            read_powers(path, NAMES, TIMES)
+        assert len(str(caught.value)) < len(str(path)) + 150
+
+
 def test_unused_columns_are_said(tmp_path: Path) -> None:
+    many = frame().assign(**{f"x{k}": 0.0 for k in range(35)})
+    found = read_powers(written(tmp_path, many), ["1"], TIMES)
+    assert "36 column(s) not used: farm, x0, x1, x2, x3, ... (31 more)" in found.audit[0]
+    assert len(found.unused) == 36
     assert "1 column(s) not used: farm" in read_powers(written(tmp_path, frame()), ["1"], TIMES).audit[0]
 
 
@@ -132,7 +146,7 @@ BAD: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str, str]] = {
         "time",
         "2026-06-21 13:06:00-04:00",
     ),
-    "naive": (naive, "no offset from UTC", "time", "2026-06-21 12:30:00"),
+    "naive": (naive, "series.file_timezone", "time", "2026-06-21 12:30:00"),
     "no time": (spoilt("time", 2, "noon"), "is no time", "time", "noon"),
     "no column": (lambda f: f.drop(columns="farm"), "1 column(s) missing", "farm", ""),
     "no time column": (lambda f: f.rename(columns={"time": "when"}), "no column `time`", "time", ""),
