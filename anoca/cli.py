@@ -26,12 +26,22 @@ from dms import IpoptMissingError
 from feeders import readers
 from feeders.readers.errors import ReadError
 
+HELP = """Simulate homes with PV and batteries on a real feeder.
+
+Every home plans and asks for the export it would like; the utility grants as much of it as voltages and
+currents allow (ANOCA), and an independent power flow checks every answer. Begin with
+
+  anoca scenarios copy case2_hour.toml, then anoca run case2_hour.toml
+
+Exit codes: 0 fine, 1 something is uncertified or violated, 2 bad input, 130 interrupted.
+"""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # [sweep] is a section of a scenario, not markup
-    help=__doc__,
+    help=HELP,
 )
 feeder_app = typer.Typer(no_args_is_help=True, help="Networks: list, check, show, plot, convert.")
 app.add_typer(feeder_app, name="feeder")

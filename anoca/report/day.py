@@ -19,6 +19,7 @@ from anoca.errors import InputError
 from anoca.placement import load_feeder, place
 from anoca.report.plots import AFTER, BEFORE, SPILL, STORE, blank, save
 from anoca.results import Results
+from feeders import Loads
 
 LOAD, SUN = "#30343f", "#e9c46a"
 BANDS = ((0.10, 0.90, 0.20), (0.25, 0.75, 0.40))
@@ -32,12 +33,18 @@ TITLE_PAD = 26
 def check_homes(scenario: Scenario, homes: Sequence[str]) -> None:
     """Before anything runs: the scenario has days, and these homes.
 
-    Raises  InputError  a snapshot, or a home that is not in the scenario
+    Raises  InputError  a snapshot, a load that is no prosumer, or a home that is not in the scenario
     """
     if scenario.mode != "loop":
         raise InputError("--home: a snapshot has no day; it goes with mode = 'loop'")
-    known = [str(name) for name in place(scenario, load_feeder(scenario.feeder)).name]
+    feeder = load_feeder(scenario.feeder)
+    known = [str(name) for name in place(scenario, feeder).name]
     for name in homes:
+        if name not in known and name in feeder[Loads].name:
+            raise InputError(
+                f"--home: load {name!r} is no prosumer, it has no PV and no day to plot; prosumers.percent "
+                f"says who is one: there are {len(known)}, the first {known[0]!r}"
+            )
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {len(known)}, the first {known[0]!r}"

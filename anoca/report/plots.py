@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -28,6 +29,8 @@ COLOURS = {
 }
 """One colour per norm, the same in every picture."""
 BEFORE, AFTER, STORE, SPILL = "#d1495b", "#1b6ca8", "#66a182", "#edae49"
+LETTERS_PER_INCH, PANEL_INCHES = 8, 4.2
+"""Of a title, before it is broken; width of a panel of a comparison."""
 
 
 def plot_results(results: Results) -> list[Path]:
@@ -96,15 +99,16 @@ def curtailment_of_run(results: Results) -> Figure:
 
 def curtailment_by_norm(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
     """Curtailment per prosumer by norm: one panel per scenario, one sorted curve per norm, kW."""
-    figure = blank((4.2 * max(len(panels), 1), 3.6))
+    width = PANEL_INCHES * max(len(panels), 1)
+    figure = blank((width, 3.6))
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
     for axis, (name, by_norm) in zip(axes, panels.items(), strict=True):
         for norm, cut in by_norm.items():
             _sorted_curve(axis, np.asarray(cut), norm)
-        axis.set_title(name)
+        axis.set_title(fill(name, int(LETTERS_PER_INCH * PANEL_INCHES)))
         axis.legend(frameon=False)
     axes[0].set_ylabel("curtailed, kW")
-    figure.suptitle(title)
+    figure.suptitle(fill(title, int(LETTERS_PER_INCH * width)))
     return figure
 
 

@@ -39,8 +39,7 @@ def compare(
         n: list(r.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].max()) for n, r in results.items()
     }
     picture = out / scenario.name / f"compare-{'-'.join(norms)}.png"
-    title = f"{scenario.name}: each prosumer's largest curtailment"
-    save(curtailment_by_norm({scenario.name: cut}, title), picture)
+    save(curtailment_by_norm({scenario.name: cut}, "each prosumer's largest curtailment"), picture)
     frame.to_parquet(picture.with_suffix(".parquet"), index=False)
     return frame, picture
 

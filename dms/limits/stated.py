@@ -151,6 +151,8 @@ class Limits:
 
 
 def _check_band(what: str, band: Pair) -> None:
+    if len(band) == 2 and band[0] < 0:
+        raise ValueError(f"{what} {band[0]} to {band[1]} pu: its lower end must not be negative")
     if len(band) != 2 or not 0 <= band[0] < band[1]:
         raise ValueError(f"{what} {' to '.join(map(str, band))} pu is empty")
     if band[1] > HIGHEST_PU:

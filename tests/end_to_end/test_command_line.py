@@ -66,6 +66,12 @@ def test_no_norm_to_compare_is_one_line(anoca_command, small, tmp_path, norms, m
     assert not (tmp_path / "r").exists()
 
 
+def test_help_says_what_the_tool_does_for_its_user(anoca_command):
+    text = " ".join(anoca_command("--help").out.split())
+    assert "Simulate homes with PV and batteries on a real feeder. Every home plans" in text
+    assert "Python API" not in text
+
+
 def test_sweep_does_only_what_is_missing(anoca_command, small, tmp_path):
     out = tmp_path / "results"
     small.write_text(small.read_text() + '\n[sweep]\n"dms.norm" = ["l1", "l2"]\nseed = [1, 2]\n')

@@ -279,6 +279,11 @@ def test_the_command_line_plots_the_days_asked_for(anoca_command: Any, small: Pa
     assert wrong.code == 2
     assert "no home 'nobody'" in wrong.err
     assert not (tmp_path / "r").exists()
+    scenario = load_scenario(small)
+    plain = next(n for n in load_feeder(scenario.feeder)[Loads].name if n not in names(scenario))
+    no_home = anoca_command("run", small, "--out", tmp_path / "r", "--home", plain)
+    assert no_home.code == 2
+    assert f"load '{plain}' is no prosumer" in no_home.err
     done = anoca_command("run", small, "--out", tmp_path / "r", "--home", home, "--json")
     folder = Path(done.rows[0]["folder"])
     assert (folder / f"home_{home}.png").stat().st_size > 10_000

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
 import networkx as nx
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from anoca.report.diagram import one_line_diagram
+from anoca.report.diagram import explained_diagram, one_line_diagram
 from anoca.report.layout import FULL, stress_layout
-from feeders import library
+from anoca.report.plots import curtailment_by_norm
+from dms import Limits
+from feeders import Connections, library
 
 
 def distances(where: dict[str, tuple[float, float]], graph: nx.Graph) -> np.ndarray:
@@ -37,6 +41,29 @@ def test_unconnected_parts_and_missing_lengths_are_placed_apart() -> None:
     assert np.isfinite(list(where.values())).all()
     sides = distances(where, graph.subgraph("abc"))
     assert np.allclose(sides, sides[0], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "name", ["my", "a village with a very long name " * 3, "a_name_without_any_blanks_" * 4]
+)
+def test_titles_of_a_comparison_stay_inside_the_picture(name: str) -> None:
+    figure = curtailment_by_norm({name: {"l1": [5.0, 1.0]}}, f"{name}: each prosumer's largest curtailment")
+    FigureCanvasAgg(figure).draw()
+    for text in (figure.axes[0].title, *figure.texts):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_circles_of_curtailment_are_sums_of_a_bus(tmp_path: Path) -> None:
+    feeder = library.load("synthetic", n_buses=20, seed=1, prosumers=1.0)
+    of = feeder[Connections]
+    at = [str(feeder.buses.name[feeder.nodes.bus[pair.max()]]) for pair in of.pair]
+    bus = max(set(at), key=at.count)
+    mine = dict.fromkeys([str(n) for n, b in zip(of.prosumer, at, strict=True) if b == bus], 1.5)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        text = explained_diagram(feeder, Limits(), {}, mine, tmp_path / "x.svg", "x").read_text()
+    assert len(mine) > 1
+    assert f"curtailed, per bus; the largest circle is {1.5 * len(mine):.3g} kW" in text
 
 
 @pytest.mark.parametrize("colour", ["voltage", "loading"])

@@ -14,7 +14,7 @@ from feeders import Feeder, Lines, Switches, Transformers, Windings
     [
         ({"v_min_pu": 1.05, "v_max_pu": 1.05}, "voltage band 1.05 to 1.05 pu is empty"),
         ({"v_min_pu": 1.1}, "voltage band 1.1 to 1.05 pu is empty"),
-        ({"v_min_pu": -0.1}, "voltage band -0.1 to 1.05 pu is empty"),
+        ({"v_min_pu": -0.1}, "voltage band -0.1 to 1.05 pu: its lower end must not be negative"),
         ({"v_max_pu": np.nan}, "voltage band 0.9 to nan pu is empty"),
         ({"i_scale": 0.0}, "i_scale = 0.0 must be positive"),
         ({"i_scale": -1.0}, "i_scale = -1.0 must be positive"),
