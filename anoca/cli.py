@@ -1,7 +1,4 @@
-"""The command line: one function per verb, each thin over the Python API.
-
-Exit codes: 0 fine, 1 something is uncertified or violated, 2 bad input, 130 interrupted.
-"""
+"""The command line: one function per verb, each thin over the Python API; exit codes are in `HELP`."""
 
 from __future__ import annotations
 
@@ -183,6 +180,7 @@ def compare(
 ) -> None:
     """Run one scenario with several norms: one table, one plot."""
     from anoca.report.explain import explain_comparison, in_json
+    from anoca.report.hints import in_force
     from anoca.studies.bids import compare_bids
     from anoca.studies.compare import OPTIMALITY, known_norms
     from anoca.studies.compare import compare as compare_norms
@@ -202,7 +200,7 @@ def compare(
     if apart:
         terminal.emit(rows[["norm", *apart]].to_dict("records"), f"{checked.name}: tested for optimality")
     terminal.explanations(told)
-    terminal.say(f"Limits: {checked.in_force()}")
+    terminal.say("\n".join(in_force(checked)))
     terminal.say(f"Plot: {picture}")
     raise typer.Exit(0 if all_certified(frame["certified"]) else 1)
 

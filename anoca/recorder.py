@@ -320,7 +320,7 @@ class Recorder:
             if filled:
                 found[name] = pd.concat(filled, ignore_index=True)
             elif name == "limits":
-                found[name] = table(name, [])
+                found[name] = frames[0]  # empty, its columns with their types
         if self.scenario.mode == "loop":
             days = np.array([when.date() for when in found["ticks"]["time"]])
             hours = self.scenario.clock.step_minutes / 60

@@ -172,11 +172,11 @@ def _out_of_scale(scenario: Scenario, placement: Placement, found: PowerFile) ->
     times = np.divide(mean, base, out=np.ones(len(base)), where=base > 0)
     far = np.flatnonzero((times > FAR) | (times < 1 / FAR))
     if len(far):
-        each = [f"{placement.name[k]} {mean[k]:.4g} (base {base[k]:.4g})" for k in far]
+        each = [f"{placement.name[k]}: {mean[k]:.6g} (base {base[k]:.4g})" for k in far]
         yield (
             f"{scenario.series.load_file}: the mean load of {len(far)} of {len(base)} homes is more than "
             f"{FAR:g} times, or less than 1/{FAR:g} of, their base kW; are these watts? see series.unit. "
-            f"Means, kW: {some(each)}"
+            f"Means in kW by home: {some(each)}"
         )
 
 

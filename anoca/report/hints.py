@@ -27,8 +27,16 @@ def hints(scenario: Scenario, results: Results) -> list[str]:
         *_no_operating_point(results, placed, float(feeder[Loads].p_kw.sum())),
         *_sources(feeder, broken),
         *_taps(scenario, feeder, results, broken),
-        *_in_force(scenario, placed.feeder),
-        *(f"Warning: {line}" for line in idle(placed.feeder, scenario.limits.limits())),
+        *in_force(scenario),
+    ]
+
+
+def in_force(scenario: Scenario) -> list[str]:
+    """The limits of a scenario in one line, what has no rating, and warnings of those that act on nothing."""
+    feeder = place(scenario, load_feeder(scenario.feeder)).feeder
+    return [
+        *_in_force(scenario, feeder),
+        *(f"Warning: {line}" for line in idle(feeder, scenario.limits.limits())),
     ]
 
 

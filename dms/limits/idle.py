@@ -48,6 +48,12 @@ def _band(feeder: Feeder, limits: Limits) -> Iterator[str]:
             f"no bus is at or below {most:g} kV{lowest}, so voltages are not limited at all; "
             f"remove limits.band_up_to_kv"
         )
+    at = dict(zip(feeder.buses.name.astype(str), feeder.buses.v_base_kv * np.sqrt(3), strict=True))
+    for bus in (bus for bus, own in limits.buses.items() if own is not None and at[bus] > most * 1.0001):
+        yield (
+            f"the own band of bus {bus!r} acts on nothing: it stands at {at[bus]:.4g} kV, above "
+            f"limits.band_up_to_kv = {most:g}; raise that, or remove the band"
+        )
 
 
 def _factors(feeder: Feeder, limits: Limits) -> Iterator[str]:

@@ -363,7 +363,10 @@ def test_a_run_without_any_limited_node_goes_on(anoca_command, small, tmp_path):
         assert "no bus is at or below 0.001 kV (the lowest: 12.47 kV)" in said
         assert "remove limits.band_up_to_kv" in said
         assert "nan" not in done.out + done.err
-    folder = next((tmp_path / "r" / "small").iterdir())
+    compared = anoca_command("compare", small, "--norms", "l2", "--out", tmp_path / "r")
+    assert f"\n{limits}\n" in compared.out
+    assert f"\n{said}\n" in compared.out
+    folder = next(path for path in (tmp_path / "r" / "small").iterdir() if path.is_dir())
     warnings = json.loads((folder / "manifest.json").read_text())["warnings"]
     assert [said.removeprefix("Warning: ")] == warnings == list(read(folder).warnings)
 

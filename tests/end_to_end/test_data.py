@@ -15,6 +15,7 @@ from anoca.placement import load_feeder, place
 from anoca.provenance import input_files
 from anoca.report.day import fleet_day, home_day
 from anoca.report.diagram import one_line_diagram
+from anoca.report.explain import BLOCKED, explain
 from anoca.report.terminal import Terminal
 from anoca.series import Series, build_series
 from anoca.simulation import simulate
@@ -145,6 +146,8 @@ def test_without_a_power_flow_its_figures_are_empty(tmp_path: Path, capsys: Any)
     assert ticks[[*empty, "dms_worst_i_pct"]].isna().all(axis=None)
     assert not ticks[["preexisting", "binding"]].any(axis=None)
     assert found.tables["limits"].empty
+    assert found.tables["limits"]["preexisting"].dtype == bool
+    assert explain(found).tables().keys() <= {f"Why there is no answer: {BLOCKED['no_operating_point']}"}
     assert found.tables["nodes"]["v_aes_pu"].isna().all()
     assert any("are these watts?" in line for line in found.warnings)
     Terminal(False).ticks(ticks, "ticks")

@@ -57,6 +57,8 @@ def test_what_limits_nothing_is_named(zoo: Feeder) -> None:
     assert idle(zoo, Limits(line_scale=0.5, transformer_scale=0.5, band_up_to_kv=0.48)) == []
     (band,) = idle(zoo, Limits(band_up_to_kv=0.1))
     assert band.startswith("no bus is at or below 0.1 kV (the lowest: 0.48 kV)")
+    (own,) = idle(zoo, Limits(band_up_to_kv=0.48, buses={"d": (0.95, 1.02), "far": (0.95, 1.02), "e": None}))
+    assert own.startswith("the own band of bus 'd' acts on nothing: it stands at 4.16 kV")
     lines, windings = zoo[Lines], zoo[Windings]
     bare = zoo.with_tables(
         lines.replace(i_max_a=np.full_like(lines.i_max_a, np.nan)),
