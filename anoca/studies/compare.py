@@ -39,7 +39,7 @@ def compare(
         n: list(r.tables["prosumers"].groupby("prosumer")["p_curtail_kw"].max()) for n, r in results.items()
     }
     picture = out / scenario.name / f"compare-{'-'.join(norms)}.png"
-    save(curtailment_by_norm({scenario.name: cut}, "each prosumer's largest curtailment"), picture)
+    save(curtailment_by_norm({scenario.name: cut}, "largest curtailment per prosumer"), picture)
     frame.to_parquet(picture.with_suffix(".parquet"), index=False)
     return frame, picture
 
