@@ -27,7 +27,7 @@ from dms.fallback import mildest_rule
 from dms.interior import IpoptOptions
 from dms.problem import DmsProblem
 from dms.request import DmsRequest
-from dms.rungs import BRIEF, Rung, interior, interior_zero_export, of_method
+from dms.rungs import BRIEF, Rung, barrier, interior, interior_zero_export, of_method, reduced
 from dms.solution import DmsSolution, Status
 from dms.tick import Tick, from_point, keeps_limits, publish, with_limits_in_force
 from feeders import Connections
@@ -35,6 +35,8 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
+TOTAL, MUCH = "l1", 0.05
+"""The norm with the most local optima, and the share curtailed from which a second one is looked for."""
 IN_TIME = 0.9
 """Share of a wall-clock budget after which nothing new is started; the rest is for what is under way."""
 
@@ -178,13 +180,30 @@ def _climb(tick: Tick, rungs: Sequence[Rung], warm: DmsSolution | None, options:
             *(solution.method, point.status, point.iterations, solution.certificate.safe),
         )
         if solution.status is Status.CURTAILED:
-            return solution
+            second = rung is reduced and barrier in rungs
+            return _or_second(tick, solution, options) if second else solution
         if solution.certificate.ok:
             short.append((point.objective, solution))
     answer = min(short, key=lambda found: found[0])[1] if short else fallback(tick)
     if blocked and not answer.certificate.ok and not options.spent:
         return _give_up(tick, Status.INFEASIBLE)
     return answer
+
+
+def _or_second(tick: Tick, first: DmsSolution, options: IpoptOptions) -> DmsSolution:
+    """The better of two local optima of a total, where much is curtailed (weak sources, meshes).
+
+    From the requests the reduced method ends at the first one that it meets; the barrier method comes from
+    the middle (docs/design.md).
+    """
+    if tick.problem.norm != TOTAL or first.unit_curtail_kw.sum() < MUCH * tick.most_kw.sum():
+        return first
+    point = barrier(tick, None, options)
+    if point is None:
+        return first
+    second = from_point(tick, point, barrier.__name__)
+    mine, other = (tick.problem.objective(one.unit_curtail_kw, tick.request) for one in (first, second))
+    return second if second.status is Status.CURTAILED and other < mine else first
 
 
 def _by_reactive_power(tick: Tick, options: IpoptOptions | None) -> DmsSolution | None:

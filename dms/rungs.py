@@ -38,8 +38,6 @@ ADAPTIVE_ITERATIONS = 150
 """Ipopt's with the adaptive barrier: where it works it needs 10 to 60, else it may wander for minutes."""
 EXPORT_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of the requests, one after the other."""
-TOTAL, MUCH = "l1", 0.1
-"""The norm with the most local optima, and the share curtailed from which a second start is worth it."""
 EASIEST = "l2"
 HALF = 0.5
 
@@ -70,21 +68,8 @@ def reduced_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | N
 
 
 def reduced(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:
-    """The reduced method, from the power flow of the requests or of zero export.
-
-    A total may have several local optima where much is curtailed (weak sources, meshes). There the same total
-    spread evenly over all is a second start, and the better answer counts (docs/design.md).
-    """
-    point = _from_power_flow(tick, options, "reduced")
-    if not point.converged or tick.problem.norm != TOTAL:
-        return point
-    most = tick.most_kw / KW_PER_PU
-    share = float(point.x[tick.problem.program.variables["p_curtail"].span].sum() / most.sum())
-    if share < MUCH:
-        return point
-    other = optimise(tick, start_numbers(tick, share * tick.most_kw), options, method=METHODS["reduced"])
-    better = other if other.converged and other.objective < point.objective else point
-    return replace(better, iterations=point.iterations + other.iterations)
+    """The reduced method, from the power flow of the requests or of zero export."""
+    return _from_power_flow(tick, options, "reduced")
 
 
 def interior_warm(tick: Tick, warm: DmsSolution | None, options: IpoptOptions | None) -> InteriorPoint | None:

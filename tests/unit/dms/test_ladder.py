@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dms.interior
+from anoca.studies.benching.seeded import seeded_case
 from dms import (
     DmsProblem,
     DmsRequest,
@@ -399,3 +400,14 @@ def test_input_that_means_nothing_is_refused(problem: DmsProblem) -> None:
     for budget_s in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="budget"):
             solve(problem, problem.request(np.array([20.0, 18.0])), budget_s=budget_s)
+
+
+def test_the_better_of_two_local_optima_of_a_total_is_sent() -> None:
+    """A tick with a tenth of its export curtailed, whose nearest local optimum is 0.7 % above another."""
+    case = seeded_case(50_169, feasible=True)
+    problem = case.problem("l1")
+    request = case.request(problem)
+    found, near, other = (solve(problem, request, method=method) for method in ("auto", "reduced", "barrier"))
+    assert (found.method, found.status) == ("barrier", Status.CURTAILED)
+    assert found.total_curtailed_kw == pytest.approx(other.total_curtailed_kw, rel=1e-6)
+    assert found.total_curtailed_kw < 0.995 * near.total_curtailed_kw
