@@ -407,7 +407,7 @@ def test_the_better_of_two_local_optima_of_a_total_is_sent() -> None:
     case = seeded_case(50_169, feasible=True)
     problem = case.problem("l1")
     request = case.request(problem)
-    found, near, other = (solve(problem, request, method=method) for method in ("auto", "reduced", "barrier"))
+    found, near, other = (dms.solve(problem, request, method=m) for m in ("auto", "reduced", "barrier"))
     assert (found.method, found.status) == ("barrier", Status.CURTAILED)
     assert found.total_curtailed_kw == pytest.approx(other.total_curtailed_kw, rel=1e-6)
     assert found.total_curtailed_kw < 0.995 * near.total_curtailed_kw
