@@ -135,7 +135,7 @@ class _Search:
         self.work = np.zeros(len(self.split.limits), dtype=bool)
         self.held: Array | None = None
         self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
-        self.fresh = np.zeros(0, dtype=bool)
+        self.fresh, self.exact = np.zeros(0, dtype=bool), False  # gradients made anew; all that bind are
         self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
         self.most_bound, self.binding = self.options.max_bound, 0
@@ -176,7 +176,7 @@ class _Search:
             model, step, stationary = found
             curved = bool(self.curvature.any())
             rests = self.balance.is_at_rest(self.point.theta, step.length, curved=curved)
-            if rests or (stationary and self._is_done()):
+            if (rests and self.exact) or (stationary and self._is_done()):
                 self._use_up(step)
                 return InteriorStatus.SOLVED
             if stationary and self.point.theta < ALMOST:
@@ -334,7 +334,8 @@ class _Search:
             size=self.largest,
             f=self.point.f,
         )
-        return self._holds() and bool(self.fresh[step.rows != 0].all())
+        self.exact = bool(self.fresh[step.rows != 0].all())
+        return self._holds() and self.exact
 
     def _holds(self) -> bool:
         return self.balance.holds(curved=bool(self.curvature.any()), tied=bool(len(self.box.plain)))

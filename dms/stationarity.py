@@ -24,6 +24,8 @@ STATIONARY, UNBALANCED = 1e-6, 1e-4
 """Or what it might fall by with a larger residual."""
 NEARLY_FEASIBLE, STILL = 1e-9, 1e-6
 """Violation, per unit squared, and scaled step of a point that cannot come nearer to its limits."""
+HERE = 1e-9
+"""Scaled step of a linear model whose minimum is the point itself: what gain is left then is rounding."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,17 @@ class Balance:
     def is_at_rest(self, theta: float, length: float, *, curved: bool) -> bool:
         """Stationary but for limits that no step meets: hardly any point keeps them (a peak held close).
 
+        Or the minimum of the linear model itself, where a peak is so small beside the boxes of the controls
+        that the cost of a move (`dms.rounds.TIE`) times their room is more than any gain that is asked for.
+
         theta  violation of the limits      length  of the model's step, scaled
         """
         residual, gain = (BALANCED_CURVED, GAIN_CURVED) if curved else (BALANCED, STATIONARY)
-        still = theta <= NEARLY_FEASIBLE and length <= STILL
-        return still and self.residual <= residual and self.gain - self.unused <= gain
+        if theta > NEARLY_FEASIBLE:
+            return False
+        if not curved and length <= HERE and self.residual <= STATIONARY:
+            return True
+        return length <= STILL and self.residual <= residual and self.gain - self.unused <= gain
 
 
 def complementarity(multipliers: Array, lo: Array, hi: Array) -> float:

@@ -7,7 +7,18 @@ import pytest
 import scipy.sparse as sp
 
 from anoca.studies.benching.dms_cases import cases
-from dms import DmsProblem, DmsRequest, Limits, Status, compile, quadratic, reduced, rounds, solve
+from dms import (
+    DmsProblem,
+    DmsRequest,
+    Limits,
+    Status,
+    certify_optimal,
+    compile,
+    quadratic,
+    reduced,
+    rounds,
+    solve,
+)
 from dms.adjoint import Sensitivity, SingularError
 from dms.certificate import measure, run
 from dms.interior import InteriorStatus
@@ -124,6 +135,19 @@ def test_a_peak_held_close_is_a_solution() -> None:
     assert (found.method, found.status, found.certificate.safe) == ("reduced", Status.CURTAILED, "yes")
     least = found.point.earlier[0].objective * KW_PER_PU
     assert found.largest_kw <= least * (1 + 1e-6) + 2e-6
+
+
+def test_a_peak_far_below_the_requests_is_a_solution() -> None:
+    """A few watts of each home, of hundreds of kW that it might be: the minimum of the model is enough."""
+    case = cases("case2")[1]
+    problem = case.compile("linf")
+    request = case.request(problem)
+    request = request.exporting(1.03 * request.p_export_kw)
+    found, other = (solve(problem, request, method=method) for method in ("reduced", "barrier"))
+    assert (found.method, found.status) == ("reduced", Status.CURTAILED)
+    assert found.iterations < 10
+    assert found.largest_kw == pytest.approx(other.largest_kw, rel=1e-5)
+    assert certify_optimal(problem, request, found, bound=False).kkt.ok
 
 
 def test_limits_that_nothing_keeps_are_no_solution() -> None:
