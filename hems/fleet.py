@@ -44,8 +44,8 @@ Rows = NDArray[np.intp]
 AES_TOLERANCE_KW = 1e-6
 """An AES may pass the OES by this much (it is then the OES), and a cut below it is no curtailment."""
 
-FULLEST = 1.01
-"""Of the capacity: a SOC beyond it is no drift, but another unit or another battery."""
+FULLEST = 2.0
+"""Of the capacity: a SOC beyond it is no drift of a meter, but another unit or another battery."""
 
 _SHOWN = 1e-6  # kW or kWh; smaller shortfalls and overloads are rounding
 _log = logging.getLogger(__name__)

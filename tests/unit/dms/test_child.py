@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,13 +71,22 @@ def test_a_death_has_a_reason(work: Callable[[], None], reason: str) -> None:
     assert child.run(work, 60.0) == Lost(reason)
 
 
+def _children() -> set[int]:
+    """Processes of this one, dead but not reaped ones among them; earlier tests may have left some."""
+    found: set[int] = set()
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{entry}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            found |= {int(entry)} if int(state[1]) == os.getpid() else set()
+    return found
+
+
 @pytest.mark.parametrize("work", [lambda: time.sleep(600), lambda: _asleep_without_a_pipe()])
 def test_a_child_that_does_not_end_is_killed_in_time(work: Callable[[], None]) -> None:
-    began = time.perf_counter()
+    before, began = _children(), time.perf_counter()
     assert child.run(work, 0.2) == Lost("over budget of 0.2 s")
     assert 0.2 <= time.perf_counter() - began < 2.0
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # nothing is left to be reaped
+    assert _children() <= before  # nothing is left to be reaped
 
 
 def _asleep_without_a_pipe() -> None:
@@ -122,11 +133,11 @@ def test_an_interrupted_parent_leaves_no_child_behind(monkeypatch: pytest.Monkey
     def interrupted(pipe: int, end: float) -> bytes:
         raise KeyboardInterrupt
 
+    before = _children()
     monkeypatch.setattr(child, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         child.run(lambda: time.sleep(600), 60.0)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert _children() <= before
 
 
 def test_no_file_is_left_open() -> None:
