@@ -68,8 +68,7 @@ class ReducedOptions:
 
     max_rounds  linearisations     max_rejected  steps that the filter takes not
     max_rows    limits in the working set        max_size  rows x controls
-    max_bound   limits that bind x controls: where many bind more will, and a sparse method is better;
-                max_bound_warm from the last tick's limits, which few more will join
+    max_bound   limits that bind x controls: where many bind more will, and a sparse method is better
     """
 
     max_rounds: int = 60
@@ -77,7 +76,10 @@ class ReducedOptions:
     max_rows: int = 200
     max_size: float = 2.5e5
     max_bound: float = 1e4
-    max_bound_warm: float = 4e4
+
+
+WARM = ReducedOptions(max_rounds=10, max_rejected=6, max_bound=4e4)
+"""From the last tick's limits, which few more join: it ends soon, or another start is as good."""
 
 
 def solve(
@@ -95,7 +97,9 @@ def solve(
     Returns          `InteriorPoint`; multipliers as Ipopt's, grad f + J' lambda - z_lower + z_upper = 0
     """
     began = time.perf_counter()
-    search = _Search(program, numbers, objective_scale, options or ReducedOptions())
+    search = _Search(
+        program, numbers, objective_scale, options or (ReducedOptions() if warm is None else WARM)
+    )
     try:
         point = search.finish(search.run(warm))
     except SingularError:  # at the end of the power flow's solutions: another method may go on from here
@@ -138,7 +142,7 @@ class _Search:
         self.fresh, self.exact = np.zeros(0, dtype=bool), False  # gradients made anew; all that bind are
         self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
-        self.most_bound, self.binding = self.options.max_bound, 0
+        self.binding = 0
         self.point: _Point | None = None
         self.balance, self.largest = Balance(np.inf, np.inf, np.inf), 1.0
         self.here: Linearised | None = None  # the point that was judged last
@@ -159,7 +163,7 @@ class _Search:
         if warm is not None:
             self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
             self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
-            self.most_bound, self.binding = self.options.max_bound_warm, int(self.work.sum())
+            self.binding = int(self.work.sum())
             z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
@@ -240,7 +244,7 @@ class _Search:
         """Too many limits for dense rows; also where the objective is not one of the controls alone."""
         n, n_u, most = int(np.count_nonzero(self.work)), len(self.s), self.options
         large = n > most.max_rows or n * n_u > most.max_size
-        return self.foreign or large or self.binding * n_u > self.most_bound
+        return self.foreign or large or self.binding * n_u > most.max_bound
 
     def _at(self, u: Array, x: Array) -> _Point | None:
         """The power flow at controls u, from the states of x; None where there is none."""
@@ -400,6 +404,8 @@ class _Search:
                     self._enlarge(trial, 0.1 * NEAR)
                     return True, min(grown, 1.0)
                 self.rejected += 1
+                if self.rejected >= self.options.max_rejected:
+                    return True, radius
                 if joined := self._enlarge(trial):
                     if self._is_too_large():
                         return True, radius

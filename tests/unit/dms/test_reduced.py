@@ -95,15 +95,14 @@ def test_too_many_limits_are_left_to_others() -> None:
 
 def test_more_limits_may_bind_where_the_last_tick_says_which() -> None:
     problem, request = _tick(1, "l1")
-    few = ReducedOptions(max_bound=0, max_bound_warm=1e6)
+    few = ReducedOptions(max_bound=0)
     point = reduced.solve(problem.program, _numbers(problem, request), options=few)
     assert point.status is InteriorStatus.LIMIT
     last = solve(problem, request, method="reduced")
     near = problem.request(1.001 * request.p_export_kw)
     scale = objective_scale(problem, _numbers(problem, near))
-    warm = reduced.solve(
-        problem.program, _numbers(problem, near), objective_scale=scale, warm=last.point, options=few
-    )
+    warm = reduced.solve(problem.program, _numbers(problem, near), objective_scale=scale, warm=last.point)
+    assert reduced.WARM.max_bound > ReducedOptions().max_bound
     assert warm.status is InteriorStatus.SOLVED
 
 
