@@ -117,11 +117,10 @@ def _set_numbers(model: Any, problem: DmsProblem, numbers: Numbers) -> None:
     for block in program.variables.values():
         for data, k in _entries(model, block):
             data.set_value(float(numbers.x0[k]), skip_validation=True)
+            data.setlb(_finite(numbers.x_lo[k]))
+            data.setub(_finite(numbers.x_hi[k]))
             if numbers.x_lo[k] == numbers.x_hi[k]:
                 data.fix(float(numbers.x_lo[k]))
-            else:
-                data.setlb(_finite(numbers.x_lo[k]))
-                data.setub(_finite(numbers.x_hi[k]))
     moved = (numbers.row_lo != base.row_lo) | (numbers.row_hi != base.row_hi)
     for block in program.rows.values():
         if moved[block.span].any():
