@@ -28,7 +28,7 @@ from hems.model import Extras, Problems, Structure, Window, build_problems, buil
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-CHUNK = 256
+CHUNK = 512
 """Homes planned together."""
 
 
