@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from dms import barrier, interior, reduced
@@ -52,32 +53,8 @@ def by_ipopt(
     return interior.solve(program, numbers, objective_scale=objective_scale, warm=warm, options=options)
 
 
-def auto(
-    program: Program,
-    numbers: Numbers,
-    *,
-    objective_scale: float = 1.0,
-    warm: InteriorPoint | None = None,
-    options: IpoptOptions | None = None,
-) -> InteriorPoint:
-    """The first method that ends at an optimum: reduced where few limits are near, then the others."""
-    return _first(METHODS, program, numbers, objective_scale=objective_scale, warm=warm, options=options)
-
-
-def quick(
-    program: Program,
-    numbers: Numbers,
-    *,
-    objective_scale: float = 1.0,
-    warm: InteriorPoint | None = None,
-    options: IpoptOptions | None = None,
-) -> InteriorPoint:
-    """The same without Ipopt, which takes long to say that nothing keeps the limits."""
-    own = {name: method for name, method in METHODS.items() if name != "ipopt"}
-    return _first(own, program, numbers, objective_scale=objective_scale, warm=warm, options=options)
-
-
 def _first(by_name: dict[str, Method], program: Program, numbers: Numbers, **given: Any) -> InteriorPoint:
+    """The first of some methods that ends at an optimum, or the last one's point."""
     for name, method in by_name.items():
         point = method(program, numbers, **given)
         if point.converged:
@@ -99,3 +76,8 @@ def prepare(problem: DmsProblem, *, all_methods: bool) -> None:
 
 METHODS: dict[str, Method] = {"reduced": by_reduced, "barrier": by_barrier, "ipopt": by_ipopt}
 """In the order in which `auto` tries them."""
+
+auto: Method = partial(_first, METHODS)
+"""Reduced where few limits are near, then the others."""
+quick: Method = partial(_first, {name: METHODS[name] for name in ("reduced", "barrier")})
+"""The same without Ipopt, which takes long to say that nothing keeps the limits."""

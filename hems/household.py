@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hems.checks import is_flag, is_number, not_numbers, read_only
+from hems.checks import is_flag, not_numbers, read_only
 from hems.devices.device import Device
 from hems.errors import HomeError
 
@@ -185,9 +185,7 @@ class Home:
         for field in ("has_pv", "battery_export", "grid_charging"):
             if not is_flag(getattr(self, field)):
                 found.append(f"{field}={getattr(self, field)!r} must be True or False")
-        found += [
-            f"{k}={getattr(self, k)!r} must be a number" for k in limits if not is_number(getattr(self, k))
-        ]
+        found += not_numbers(self, *limits)
         if not isinstance(self.devices, tuple | list):
             return [*found, f"devices={self.devices!r} must be a tuple of devices"]
         wrong = [device for device in self.devices if not isinstance(device, Device)]
