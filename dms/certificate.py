@@ -6,7 +6,7 @@ from the optimiser but the voltages it claims, and those only to be compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -311,6 +311,7 @@ def certify(
     claimed_v_pu: Array | None = None,
     other_v_pu: Array | None = None,
     state: State | None = None,
+    others: Sequence[Flow] | None = None,
 ) -> Certificate:
     """Power flow at the AES as sent, held against the limits in force.
 
@@ -318,6 +319,7 @@ def certify(
     relaxed        the limits in force were widened for violations that exist at zero export
     other_v_pu     (n_nodes,) complex: the state that a power flow finds from there must be safe as well
     state          a power flow at just these set-points, held against these limits, if there is one already
+    others         what `other_flows` finds beside it, if it was asked already
     """
     curtail = request.p_export_kw - p_adjusted_kw
     state = state or measure(network, run(network, request, curtail), values)
@@ -325,7 +327,7 @@ def certify(
     disagreement = 0.0
     if claimed_v_pu is not None and flow.converged:
         disagreement = _disagreement(network, flow, claimed_v_pu)
-    others = other_flows(network, request, curtail, flow)
+    others = list(other_flows(network, request, curtail, flow) if others is None else others)
     if other_v_pu is not None:
         others.append(_from(network, request, curtail, flow, other_v_pu))
     states = [state, *(measure(network, other, values) for other in others if other.converged)]

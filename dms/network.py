@@ -25,6 +25,7 @@ from dms.ordering import complex_order
 from dms.scaling import S_BASE_VA
 from feeders import ABSENT, EARTH, Feeder, Generators, Loads
 from feeders.elements import Primitive, generators, loads, primitives
+from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
 
 FIXED_POINT_ROUNDS = 60
@@ -107,6 +108,8 @@ class Network:
         # Pivots in the order of the network are several times faster, and refined where they are used.
         self._order = complex_order(scaled.tocsr(), np.arange(self.n))
         self._circuit = self._solver(scaled) or self._lu.solve
+        self._no_load = self._circuit(self._rhs)
+        self._usual = self._with_usual_loads()
 
     def _solver(self, matrix: sp.csc_matrix) -> Solve | None:
         """b -> M^-1 b, the circuit's own matrix or one with loads in it; None where it is singular.
@@ -184,9 +187,10 @@ class Network:
         fixed = np.zeros(len(more), dtype=complex) if s_va is None else s_va
         more_power: Power = fixed if callable(fixed) else lambda _: fixed
         a, b = len(drawn), len(drawn) + len(made)
+        drawn_power = loads.power_law(drawn)
 
         def power(u: Array) -> Array:
-            parts = [-loads.power_va(drawn, u[:a]), generators.power_va(made, u[a:b]), more_power(u[b:])]
+            parts = [-drawn_power(u[:a]), generators.power_va(made, u[a:b]), more_power(u[b:])]
             return np.concatenate(parts)
 
         return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, start, tolerance)
@@ -194,13 +198,15 @@ class Network:
     def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
         """The fixed point; then with the admittance-like part of the loads in the matrix; then Newton."""
         incidence = self._incidence(pair)
-        first = self._circuit(self._rhs) if start is None else self._pack(start)
-        x, rounds, done = self._fixed_point(first, incidence, power, tolerance, self._circuit)
-        # A round that diverged leaves no start worth having.
-        near = min((first, x), key=lambda at: np.nan_to_num(self._residual(at, incidence, power), nan=np.inf))
-        if not done and (solve := self._with_loads(near, incidence, power)) is not None:
-            x, more, done = self._fixed_point(near, incidence, power, tolerance, solve)
-            rounds += more
+        first = self._no_load if start is None else self._pack(start)
+        x, rounds, done = self._fixed_point(first, incidence, power, tolerance, self._usual)
+        if not done:
+            # A round that diverged leaves no start worth having.
+            left = [np.nan_to_num(self._residual(at, incidence, power), nan=np.inf) for at in (first, x)]
+            near = first if left[0] <= left[1] else x
+            if (solve := self._with_loads(near, incidence, power)) is not None:
+                x, more, done = self._fixed_point(near, incidence, power, tolerance, solve)
+                rounds += more
         if not done:
             x, more, done = self._newton(first, incidence, power, tolerance)
             rounds += more
@@ -237,6 +243,14 @@ class Network:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self._rhs + incidence.T @ _current(power, incidence @ x) / S_BASE_VA
 
+    def _with_usual_loads(self) -> Solve:
+        """The circuit with what of the feeder's own loads is like an admittance, where they are usual."""
+        drawn = self.feeder[Loads]
+        if not voltage_dependent(drawn).any():
+            return self._circuit
+        law, incidence = loads.power_law(drawn), self._new_incidence(drawn.pair)
+        return self._with_loads(self._no_load, incidence, lambda u: -law(u)) or self._circuit
+
     def _with_loads(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Solve | None:
         """The circuit with dJ/du of its loads in the matrix; None if they have none or it is singular."""
         along, _ = _slopes(power, incidence @ x)
@@ -248,7 +262,7 @@ class Network:
         self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float, solve: Solve
     ) -> tuple[Array, int, bool]:
         """Rounds of M' (new - x) = rhs(x) - M x, with M' the circuit or an approximation of its slope."""
-        plain, last = solve is self._circuit, np.inf
+        first, last = solve is self._usual, np.inf
         for k in range(1, FIXED_POINT_ROUNDS + 1):
             rhs = self._injected(x, incidence, power)
             if not np.isfinite(rhs).all():
@@ -262,7 +276,7 @@ class Network:
                 return x, k, True
             if step > 10 * last or step > 10:
                 return x, k, False
-            if plain and SLOW_AFTER < k < FIXED_POINT_ROUNDS / 2 and step > SLOW_RATE * last:
+            if first and SLOW_AFTER < k < FIXED_POINT_ROUNDS / 2 and step > SLOW_RATE * last:
                 return x, k, False
             last = min(last, step)
         return x, FIXED_POINT_ROUNDS, False

@@ -122,7 +122,7 @@ def interior_homotopy(
     """Ipopt along the exports: a share of the requests, then more, each from the point before."""
     point: InteriorPoint | None = None
     for share in EXPORT_SHARES:
-        part = replace(tick, request=tick.request.exporting(share * tick.request.p_export_kw), flows={})
+        part = replace(tick, request=tick.request.exporting(share * tick.request.p_export_kw), outcomes={})
         part = tick if share == 1.0 else part
         numbers = start_numbers(part, part.most_kw)
         if point is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -60,6 +61,25 @@ ROUND_KW = 1e-6
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What power flows find at a curtailment of the connections (n_connections,): each is run once."""
+
+    network: Network
+    request: DmsRequest
+    curtail_kw: Array
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The power flow from the circuit without load."""
+        return run(self.network, self.request, self.curtail_kw)
+
+    @cached_property
+    def others(self) -> list[Flow]:
+        """Further states, where loads have two."""
+        return other_flows(self.network, self.request, self.curtail_kw, self.flow)
+
+
+@dataclass(frozen=True)
 class Tick:
     """What is asked, and the circuit and limits it is held against.
 
@@ -69,7 +89,7 @@ class Tick:
     values     limits in force; `relaxed`: they were `widened_from` the tick's own for what zero export breaks
                already, `preexisting`
     began      time.perf_counter() when the tick came in
-    flows      power flows of this request on this network; a tick with another of either starts anew
+    outcomes   power flows of this request on this network; a tick with another of either starts anew
     """
 
     problem: DmsProblem
@@ -83,7 +103,7 @@ class Tick:
     preexisting: tuple[Preexisting, ...] = ()
     free: Array | bool = False
     widened_from: LimitValues | None = None
-    flows: dict[bytes, Flow] = field(default_factory=dict, repr=False)
+    outcomes: dict[bytes, Outcome] = field(default_factory=dict, repr=False)
 
     @property
     def nominal(self) -> LimitValues:
@@ -109,7 +129,7 @@ class Tick:
     def at(self, position: Array) -> Tick:
         """The same tick with the controls held elsewhere; limits no wider than zero export needs there."""
         network = self.problem.network_at(position)
-        there = replace(self, position=position, network=network, free=False, flows={})
+        there = replace(self, position=position, network=network, free=False, outcomes={})
         if not self.relaxed:
             return there
         rest = there.flow(self.request.p_export_kw)
@@ -128,11 +148,20 @@ class Tick:
         return measure(self.network, self.flow(self.request.units.split_kw(unit_curtail_kw)), self.values)
 
     def flow(self, curtail_kw: Array) -> Flow:
-        """Power flow at a curtailment of the connections (n_connections,); each is run once in a tick."""
-        key = curtail_kw.tobytes()
-        if key not in self.flows:
-            self.flows[key] = run(self.network, self.request, curtail_kw)
-        return self.flows[key]
+        """Power flow at a curtailment of the connections (n_connections,)."""
+        return self.outcome(curtail_kw).flow
+
+    def outcome(self, curtail_kw: Array) -> Outcome:
+        """Power flows at a curtailment of the connections (n_connections,), which are run once in a tick."""
+        return self.outcomes.setdefault(curtail_kw.tobytes(), Outcome(self.network, self.request, curtail_kw))
+
+    def as_sent(self, unit_curtail_kw: Array) -> Array:
+        """Curtailment of the connections (n_connections,) after set-points are rounded down to `ROUND_KW`.
+
+        What rounding alone would cut is not.
+        """
+        export = self.request.p_export_kw
+        return export - _rounded(np.minimum(self.request.units.split_kw(unit_curtail_kw), export), export)
 
 
 def with_limits_in_force(tick: Tick) -> tuple[Tick, bool]:
@@ -225,9 +254,7 @@ def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) ->
     Returns  the worst of all states, one array for each family of limits
     """
     tick = decided(tick, point)
-    curtail = np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)
-    split = tick.request.units.split_kw(curtail)
-    flows = [flow, *other_flows(tick.network, tick.request, split, flow)]
+    flows = [flow, *tick.outcome(tick.as_sent(_curtailment_kw(tick, point))).others]
     states = [measure(tick.network, one, asked) for one in flows]
     if all(state.within(BAND_TOLERANCE_PU / 2, CURRENT_TOLERANCE / 2) for state in states):
         return None
@@ -236,7 +263,15 @@ def _beyond(tick: Tick, point: InteriorPoint, flow: Flow, asked: LimitValues) ->
 
 def _curtailment_kw(tick: Tick, point: InteriorPoint) -> Array:
     curtail: Array = point.x[tick.problem.program.variables["p_curtail"].span] * KW_PER_PU
-    return curtail
+    return np.maximum(curtail, 0.0)
+
+
+def _rounded(curtail_kw: Array, export_kw: Array) -> Array:
+    """Set-points (n_connections,) of a curtailment, rounded down; not cut where rounding alone would."""
+    cut = curtail_kw >= ROUND_KW
+    adjusted = np.where(cut, export_kw - curtail_kw, export_kw)
+    adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
+    return np.clip(adjusted, 0.0, export_kw)
 
 
 def decided(tick: Tick, point: InteriorPoint | None) -> Tick:
@@ -244,7 +279,7 @@ def decided(tick: Tick, point: InteriorPoint | None) -> Tick:
     if point is None or "q_free" not in tick.problem.program.variables:
         return tick
     q_set = np.round(tick.problem.q_set_kvar(point.x) / ROUND_KW) * ROUND_KW
-    return replace(tick, request=tick.request.holding(q_set), flows={})
+    return replace(tick, request=tick.request.holding(q_set), outcomes={})
 
 
 def _same_laws(problem: DmsProblem, x: Array, one: Numbers, other: Numbers) -> bool:
@@ -269,19 +304,20 @@ def _flow_at(tick: Tick, point: InteriorPoint) -> Flow | None:
     """
     if np.any(tick.free):
         return None
-    flow = decided(tick, point).state(np.clip(_curtailment_kw(tick, point), 0.0, tick.most_kw)).flow
+    tick = decided(tick, point)
+    flow = tick.flow(tick.as_sent(_curtailment_kw(tick, point)))
     return flow if flow.converged else None
 
 
 def from_point(tick: Tick, point: InteriorPoint, rung: str) -> DmsSolution:
     """Status and point together: round the set-points down, then certify them as sent."""
-    return publish(tick, np.maximum(_curtailment_kw(tick, point), 0.0), rung, point=point)
+    return publish(tick, _curtailment_kw(tick, point), rung, point=point)
 
 
 def keeps_limits(tick: Tick, point: InteriorPoint) -> bool:
     """By one power flow, before a certificate is made of it."""
-    curtail_kw = np.maximum(_curtailment_kw(tick, point), 0.0)
-    return decided(tick, point).state(np.minimum(curtail_kw, tick.most_kw)).within()
+    tick = decided(tick, point)
+    return measure(tick.network, tick.flow(tick.as_sent(_curtailment_kw(tick, point))), tick.values).within()
 
 
 def publish(
@@ -301,12 +337,9 @@ def publish(
     # Shares may keep a unit from reaching zero at every connection; zero export does not ask them.
     asked = request.p_export_kw if rung == "zero_export" else request.units.split_kw(unit_curtail_kw)
     curtail = np.minimum(asked, request.p_export_kw)
-    adjusted = request.p_export_kw - curtail
-    cut = curtail >= ROUND_KW
-    adjusted = np.where(cut, adjusted, request.p_export_kw)  # what rounding alone would cut
-    adjusted[cut] = np.floor(adjusted[cut] / ROUND_KW) * ROUND_KW
-    adjusted = np.clip(adjusted, 0.0, request.p_export_kw)
-    state = state or measure(tick.network, tick.flow(request.p_export_kw - adjusted), tick.values)
+    adjusted = _rounded(curtail, request.p_export_kw)
+    found = tick.outcome(request.p_export_kw - adjusted)
+    state = state or measure(tick.network, found.flow, tick.values)
     flow = state.flow
     claimed, other = (None, None) if point is None else _claims(tick, point, flow)
     certificate = certify(
@@ -318,6 +351,7 @@ def publish(
         claimed_v_pu=claimed,
         other_v_pu=other,
         state=state,
+        others=found.others,
     )
     return DmsSolution(
         status=_status(rung, certificate, point if _plausible(tick, certificate, curtail, point) else None),

@@ -7,6 +7,9 @@ OpenDSS, so that the two engines solve the same circuit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from feeders.table import Array, Table, column
@@ -135,59 +138,112 @@ def power_va(loads: Loads, u_volt: Array) -> Array:
     (source: OpenDSS, Load.pas, `DoConstantPQLoad`, `DoConstantILoad`, `DoZIPVModel`, `DoCVRModel`;
     properties vlowpu, vminpu, vmaxpu). A row without `v_nom_kv` draws its nominal power.
     """
-    w = per_unit(loads.v_nom_kv, u_volt)
-    low, below, above = _regimes(loads, w)
-    outside = low | below | above
-    as_power = np.where(outside, _impedance(loads, w, current=False), 1.0)
-    as_current = np.where(outside, _impedance(loads, w, current=True), w)
-    factor_p, factor_q = as_power.copy(), as_power.copy()
-    for model, (in_p, in_q) in _laws(loads, w, as_power, as_current).items():
-        here = loads.model == model
-        factor_p[here], factor_q[here] = in_p[here], in_q[here]
-    return np.asarray(loads.p_kw * 1e3 * factor_p + 1j * loads.q_kvar * 1e3 * factor_q)
+    return power_law(loads)(u_volt)
 
 
-def _laws(loads: Loads, w: Array, as_power: Array, as_current: Array) -> dict[str, tuple[Array, Array]]:
-    """Factors of p and q of every model that is not constant power."""
-    low, below, above = _regimes(loads, w)
-    outside, square = low | below | above, w**2
-    step = np.where(low, square, np.where(below, square / _nonzero(loads.v_min_pu) ** 2, as_power))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        cvr_p, cvr_q = (np.where(outside, as_power, w**k) for k in (loads.cvr_p, loads.cvr_q))
-    parts = np.stack([square, as_current, as_power], axis=1)
-    drop = np.where(low, 1.0, _dropout(loads.v_cutoff_pu, w))
-    mixed = [drop * (parts * share).sum(axis=1) for share in (loads.zip[:, :3], loads.zip[:, 3:])]
-    return {
-        "constant_impedance": (square, square),
-        "constant_current": (as_current, as_current),
-        "cvr": (cvr_p, cvr_q),
-        "zip": (np.where(low, square, mixed[0]), np.where(low, square, mixed[1])),
-        "fixed_q": (step, np.where(below | above | low, square, 1.0)),
-        "fixed_x": (step, square),
-    }
+def power_law(loads: Loads) -> Callable[[Array], Array]:
+    """`power_va` of these loads, for many voltages: what does not depend on them is made once."""
+    rows = {model: np.flatnonzero(loads.model == model) for model in LOAD_MODELS}
+    laws = [(_LAWS[model], here, _Banded.of(loads.take(here))) for model, here in rows.items() if len(here)]
+    p_va, q_va = loads.p_kw * 1e3, loads.q_kvar * 1e3
+
+    def power(u_volt: Array) -> Array:
+        w = per_unit(loads.v_nom_kv, u_volt)
+        factor_p, factor_q = np.ones((2, len(w)))
+        for law, here, some in laws:
+            factor_p[here], factor_q[here] = law(some, w[here])
+        return np.asarray(p_va * factor_p + 1j * q_va * factor_q)
+
+    return power
+
+
+@dataclass(frozen=True)
+class _Banded:
+    """Loads of one model with their bands, and which of them know a band at all."""
+
+    loads: Loads
+    dependent: Array
+
+    @staticmethod
+    def of(loads: Loads) -> _Banded:
+        return _Banded(loads, voltage_dependent(loads))
+
+    def regimes(self, w: Array) -> tuple[Array, Array, Array]:
+        """(n,) bool each: below v_low, between it and the band, above the band."""
+        low = (w <= self.loads.v_low_pu) & self.dependent
+        below = ~low & (w <= self.loads.v_min_pu)
+        return low, below, ~low & ~below & (w > self.loads.v_max_pu)
+
+    def factors(self, w: Array, inside: Array, *, current: bool = False) -> Array:
+        """A law inside the band, and g w^2 outside it."""
+        low, below, above = self.regimes(w)
+        if not (low.any() or below.any() or above.any()):
+            return inside
+        v_low, v_min, v_max = self.loads.v_low_pu, self.loads.v_min_pu, self.loads.v_max_pu
+        end = np.ones(len(w)) if current else 1 / _nonzero(v_min)
+        slope = (end - v_low) / _nonzero(v_min - v_low)
+        over = np.where(v_max == 0, 1.0, np.where(np.isfinite(v_max), v_max, 1.0))
+        outside = w**2 / (over if current else over**2)
+        found = np.where(above, outside, np.where(below, (v_low + slope * (w - v_low)) * w, inside))
+        return np.asarray(np.where(low, w**2, found))
+
+
+_Law = Callable[[_Banded, Array], tuple[Array, Array]]
+"""Factors of p and q, (n,) each, at w (n,)."""
+
+
+def _constant_power(some: _Banded, w: Array) -> tuple[Array, Array]:
+    factor = some.factors(w, np.ones(len(w)))
+    return factor, factor
+
+
+def _constant_impedance(some: _Banded, w: Array) -> tuple[Array, Array]:
+    return w**2, w**2
+
+
+def _constant_current(some: _Banded, w: Array) -> tuple[Array, Array]:
+    factor = some.factors(w, w, current=True)
+    return factor, factor
+
+
+def _cvr(some: _Banded, w: Array) -> tuple[Array, Array]:
+    with np.errstate(divide="ignore", over="ignore"):
+        return some.factors(w, w**some.loads.cvr_p), some.factors(w, w**some.loads.cvr_q)
+
+
+def _zip(some: _Banded, w: Array) -> tuple[Array, Array]:
+    low, share = some.regimes(w)[0], some.loads.zip
+    parts = np.stack([w**2, some.factors(w, w, current=True), some.factors(w, np.ones(len(w)))], axis=1)
+    drop = _dropout(some.loads.v_cutoff_pu, w)
+    p, q = (np.where(low, w**2, drop * (parts * own).sum(axis=1)) for own in (share[:, :3], share[:, 3:]))
+    return p, q
+
+
+def _fixed_q(some: _Banded, w: Array) -> tuple[Array, Array]:
+    low, below, above = some.regimes(w)
+    return _fixed_x(some, w)[0], np.where(low | below | above, w**2, 1.0)
+
+
+def _fixed_x(some: _Banded, w: Array) -> tuple[Array, Array]:
+    _, below, _ = some.regimes(w)
+    step = (w / _nonzero(some.loads.v_min_pu)) ** 2
+    return np.where(below, step, some.factors(w, np.ones(len(w)))), w**2
+
+
+_LAWS: dict[str, _Law] = {
+    "constant_power": _constant_power,
+    "constant_impedance": _constant_impedance,
+    "constant_current": _constant_current,
+    "cvr": _cvr,
+    "zip": _zip,
+    "fixed_q": _fixed_q,
+    "fixed_x": _fixed_x,
+}
+"""Of every model; outside the band most are an impedance."""
 
 
 def _nonzero(values: Array) -> Array:
     return np.where(values == 0, 1.0, values)
-
-
-def _regimes(loads: Loads, w: Array) -> tuple[Array, Array, Array]:
-    """(n,) bool each: below v_low, between it and the band, above the band."""
-    low = (w <= loads.v_low_pu) & voltage_dependent(loads)
-    below = ~low & (w <= loads.v_min_pu)
-    return low, below, ~low & ~below & (w > loads.v_max_pu)
-
-
-def _impedance(loads: Loads, w: Array, *, current: bool) -> Array:
-    """g w^2 outside the band."""
-    low, below, _ = _regimes(loads, w)
-    v_low, v_min, v_max = loads.v_low_pu, loads.v_min_pu, loads.v_max_pu
-    end = np.ones(len(w)) if current else 1 / _nonzero(v_min)
-    slope = (end - v_low) / _nonzero(v_min - v_low)
-    between = (v_low + slope * (w - v_low)) * w
-    over = np.where(v_max == 0, 1.0, np.where(np.isfinite(v_max), v_max, 1.0))
-    above = w**2 / (over if current else over**2)
-    return np.asarray(np.where(low, w**2, np.where(below, between, above)))
 
 
 def _dropout(v_cutoff_pu: Array, w: Array) -> Array:
