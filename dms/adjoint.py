@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from dms.powerflow import PowerFlow, StateFactors
+from dms.powerflow import PowerFlow
 from dms.program import Program
+from dms.state_equations import StateFactors
 from feeders.table import Array
 
 MANY = 6
@@ -81,9 +82,14 @@ class Sensitivity:
         flow = program.once("power_flow", lambda: PowerFlow(program))
         return program.once("sensitivity", lambda: Sensitivity(flow))
 
-    def at(self, x: Array, factors: StateFactors | None = None) -> Linearised:
-        """Derivatives at x (n,), whose states obey the laws; factors of a point near by save work."""
-        return Linearised(self, x, factors)
+    def at(
+        self, x: Array, factors: StateFactors | None = None, adjoints: dict[int, Array] | None = None
+    ) -> Linearised:
+        """Derivatives at x (n,), whose states obey the laws; what is known of a point near by saves work.
+
+        adjoints  F_s^-T h_s' (n_s,) of some limits there, by their place; those that are solved for join them
+        """
+        return Linearised(self, x, factors, {} if adjoints is None else adjoints)
 
 
 class SingularError(RuntimeError):
@@ -93,10 +99,12 @@ class SingularError(RuntimeError):
 class Linearised:
     """First and second derivatives at one point."""
 
-    def __init__(self, split: Sensitivity, x: Array, factors: StateFactors | None) -> None:
-        self.split, self.x = split, x
+    def __init__(
+        self, split: Sensitivity, x: Array, factors: StateFactors | None, adjoints: dict[int, Array]
+    ) -> None:
+        self.split, self.x, self._adjoints = split, x, adjoints
         jacobian = split.program.jacobian(x)
-        self._state_matrix = split.flow.ordered_jacobian(jacobian)
+        self._state_matrix = split.flow.equations.whole.at(jacobian)
         self._laws_by_control = split._laws_by_control.at(jacobian)
         self._limits_by_state = split._limits_by_state.at(jacobian)
         self._limits_by_control = split._limits_by_control.at(jacobian)
@@ -111,7 +119,12 @@ class Linearised:
         if len(limits) >= MANY and self.factors.matrix is not self._state_matrix:
             self._renew()
         by_state = self._limits_by_state[limits].toarray().T
-        self._adjoint = self._solve(by_state, transposed=True)
+        start = np.zeros_like(by_state)
+        for k, limit in enumerate(limits.tolist()):
+            if limit in self._adjoints:
+                start[:, k] = self._adjoints[limit]
+        self._adjoint = self._solve(by_state, start)
+        self._adjoints |= dict(zip(limits.tolist(), self._adjoint.T, strict=True))
         by_laws = self._laws_by_control.T @ self._adjoint
         return np.asarray(self._limits_by_control[limits].toarray() - by_laws.T)
 
@@ -129,7 +142,11 @@ class Linearised:
     def law_multipliers(self, gradient: Array, limit_multipliers: Array) -> Array:
         """mu of the laws (n_s,) with f_s + F_s' mu + h_s' lambda = 0, lambda (n_h,)."""
         by_state = gradient[self.split.flow.states] + self._limits_by_state.T @ limit_multipliers
-        return -self._solve(by_state, transposed=True)
+        start = np.zeros_like(by_state)
+        for limit in np.flatnonzero(limit_multipliers).tolist():
+            if limit in self._adjoints:
+                start += limit_multipliers[limit] * self._adjoints[limit]
+        return -self._solve(by_state, start)
 
     def stationarity(self, gradient: Array, law_multipliers: Array, limit_multipliers: Array) -> Array:
         """f_u + F_u' mu + h_u' lambda, (n_u,): what the bounds of the controls have to balance."""
@@ -161,14 +178,13 @@ class Linearised:
         half = moves.T @ (lower @ moves)
         return np.asarray(half + half.T)
 
-    def _solve(self, b: Array, *, transposed: bool) -> Array:
-        """Solve with the state Jacobian here; factors that are too old are renewed.
+    def _solve(self, b: Array, start: Array) -> Array:
+        """F_s^-T b from a solution near by; factors that are too old are renewed.
 
-        Raises  SingularError  it is singular, or all but
+        Raises  SingularError  the state Jacobian is singular, or all but
         """
         for _ in range(2):
-            solve = self.factors.solve_transposed if transposed else self.factors.solve
-            found = solve(b, self._state_matrix)
+            found = self.factors.solve_transposed(b, self._state_matrix, start)
             if found is not None:
                 return found
             self._renew()
@@ -176,6 +192,6 @@ class Linearised:
 
     def _renew(self) -> None:
         try:
-            self.factors = self.split.flow.factorise(self.x)
+            self.factors = StateFactors(self.split.flow.equations, self._state_matrix)
         except RuntimeError as exc:
             raise SingularError("the state Jacobian is singular") from exc

@@ -23,6 +23,8 @@ from feeders.table import Array
 
 SMALLEST_PIVOT = 1e-12
 """Smallest over largest diagonal of a block of B below which its own pivots are not trusted."""
+LARGEST_BLOCK = 200
+"""Rows of an independent block up to which it is inverted as a dense matrix."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class EliminationOrder:
     rows: Array
     cols: Array
 
-    def factorise(self, matrix: Any) -> SuperLU:
-        """LU of a matrix that is in this order already, pivots on the diagonal.
+    @staticmethod
+    def factorise(matrix: Any) -> SuperLU:
+        """LU of a matrix that is in its order already, pivots on the diagonal.
 
         Raises  RuntimeError  a pivot is zero
         """
@@ -100,7 +103,7 @@ def _branches_first(
     pivots = np.abs(lu.U.diagonal())
     if len(pivots) and pivots.min() < SMALLEST_PIVOT * pivots.max():
         return None
-    inverse = _block_inverse(b)
+    inverse = block_inverse(b)
     if inverse is None:
         return None
     right, left = matrix[branch_rows][:, node_cols], matrix[node_rows][:, branch_cols]
@@ -110,16 +113,31 @@ def _branches_first(
     return pairs, admittance
 
 
-def _block_inverse(b: sp.csc_matrix) -> sp.csr_matrix | None:
-    """Inverse of a matrix that falls into small independent blocks; None where a block is large."""
-    n = b.shape[0]
-    pattern = abs(b)
+def square_blocks(matrix: sp.csr_matrix) -> tuple[Array, Array]:
+    """Rows and columns of those independent blocks of a matrix that are small and square."""
+    row_block, col_block, count = _blocks(matrix)
+    size = np.bincount(row_block, minlength=count)
+    good = (size == np.bincount(col_block, minlength=count)) & (size <= LARGEST_BLOCK)
+    return np.flatnonzero(good[row_block]), np.flatnonzero(good[col_block])
+
+
+def _blocks(matrix: Any) -> tuple[Array, Array, int]:
+    """The independent block of every row and of every column, and how many there are."""
+    pattern, n = abs(matrix), matrix.shape[0]
     halves: list[list[Any]] = [[None, pattern], [pattern.T, None]]
     both: Any = sp.bmat(halves, format="csr")
     count, label = connected_components(both, directed=False)
-    row_block, col_block = label[:n], label[n:]
+    return label[:n], label[n:], count
+
+
+def block_inverse(b: sp.csc_matrix) -> sp.csr_matrix | None:
+    """Inverse of a matrix that falls into small independent blocks; None where a block is large."""
+    n = b.shape[0]
+    row_block, col_block, count = _blocks(b)
     size = np.bincount(row_block, minlength=count)
-    if size.max(initial=0) > 200 or not np.array_equal(size, np.bincount(col_block, minlength=count)):
+    if size.max(initial=0) > LARGEST_BLOCK or not np.array_equal(
+        size, np.bincount(col_block, minlength=count)
+    ):
         return None
     row_order, col_order = (np.argsort(block, kind="stable") for block in (row_block, col_block))
     start = np.concatenate([[0], np.cumsum(size)])

@@ -99,6 +99,45 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class RowValues:
+    """Some rows of a programme, A x + sum q x_i x_j + sum c phi(x_l), to be evaluated without the others."""
+
+    a: sp.csr_matrix
+    sums: sp.csr_matrix
+    i: Array
+    j: Array
+    power_row: Array
+    power_col: Array
+    coef: Array
+    exponent: Array
+
+    @staticmethod
+    def of(program: Program, rows: Array) -> RowValues:
+        """Rows (k,) of a programme."""
+        lin, q, power, k = program.linear, program.products, program.powers, len(rows)
+        place = np.full(program.m, -1)
+        place[rows] = np.arange(k)
+        a, b, c = (np.flatnonzero(place[part.row] >= 0) for part in (lin, q, power))
+        return RowValues(
+            sp.csr_matrix((lin.coef[a], (place[lin.row[a]], lin.col[a])), shape=(k, program.n)),
+            sp.csr_matrix((q.coef[b], (place[q.row[b]], np.arange(len(b)))), shape=(k, len(b))),
+            q.i[b],
+            q.j[b],
+            place[power.row[c]],
+            power.col[c],
+            power.coef[c],
+            power.exponent[c],
+        )
+
+    def at(self, x: Array) -> Array:
+        """Values (k,) at x (n,)."""
+        values: Array = self.a @ x + self.sums @ (x[self.i] * x[self.j])
+        if len(self.power_row):
+            np.add.at(values, self.power_row, self.coef * phi(x[self.power_col], self.exponent))
+        return values
+
+
+@dataclass(frozen=True)
 class Program:
     """The structure; see the module's text.
 
@@ -119,6 +158,7 @@ class Program:
     rows: dict[str, Block]
     numbers: Numbers
     stage: int = -1
+    _all_rows: RowValues = field(repr=False, init=False)
     _maps: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
     _derived: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
@@ -130,7 +170,7 @@ class Program:
         costs = [o.products for o in self.objectives]
         parts = (self.linear, self.products, self.powers, self.numbers, *costs)
         held = [*(o.linear for o in self.objectives), *(a for part in parts for a in vars(part).values())]
-        for value in self._maps.values():
+        for value in (*self._maps.values(), *vars(self._all_rows).values()):
             sparse = isinstance(value, sp.csr_matrix)
             held += [value.data, value.indices, value.indptr] if sparse else [value]
         for array in held:
@@ -194,11 +234,7 @@ class Program:
 
     def constraints(self, x: Array) -> Array:
         """A x + sum q x_i x_j + sum c phi(x_l), (m,)."""
-        q, power = self.products, self.powers
-        values: Array = self._maps["a"] @ x + self._maps["sum_rows"] @ (x[q.i] * x[q.j])
-        if len(power.row):
-            np.add.at(values, power.row, power.coef * phi(x[power.col], power.exponent))
-        return values
+        return self._all_rows.at(x)
 
     # Jacobian -----------------------------------------------------------------------------
 
@@ -238,10 +274,7 @@ class Program:
     # Compilation ----------------------------------------------------------------------------
 
     def _compile_rows(self) -> None:
-        q, lin = self.products, self.linear
-        shape = (self.m, len(q.row))
-        self._maps["a"] = sp.csr_matrix((lin.coef, (lin.row, lin.col)), shape=(self.m, self.n))
-        self._maps["sum_rows"] = sp.csr_matrix((q.coef, (q.row, np.arange(len(q.row)))), shape=shape)
+        object.__setattr__(self, "_all_rows", RowValues.of(self, np.arange(self.m)))
 
     def _compile_jacobian(self) -> None:
         """d(q x_i x_j) = q x_j dx_i + q x_i dx_j."""

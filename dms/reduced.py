@@ -26,10 +26,11 @@ from dms.adjoint import Linearised, Sensitivity, SingularError
 from dms.bends import Bends
 from dms.box import Box
 from dms.interior import InteriorPoint, InteriorStatus
-from dms.powerflow import PowerFlow, StateFactors
+from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
 from dms.quadratic_form import ActiveSet
 from dms.rounds import Model, Step
+from dms.state_equations import StateFactors
 from dms.stationarity import Balance, complementarity
 from dms.working_set import joining
 from feeders.table import Array
@@ -139,6 +140,7 @@ class _Search:
         self.work = np.zeros(len(self.split.limits), dtype=bool)
         self.held: Array | None = None
         self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
+        self.adjoints: dict[int, Array] = {}
         self.fresh, self.exact = np.zeros(0, dtype=bool), False  # gradients made anew; all that bind are
         self.bends = Bends(self.s)
         self.limit_multipliers = np.zeros(len(self.split.limits))
@@ -167,7 +169,7 @@ class _Search:
             z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
-        radius, here = 1.0, self.split.at(self.point.x, self.factors)
+        radius, here = 1.0, self.split.at(self.point.x, self.factors, self.adjoints)
         while self.rounds < self.options.max_rounds and self.rejected < self.options.max_rejected:
             self.rounds += 1
             if self._is_too_large():
@@ -194,7 +196,7 @@ class _Search:
             moved, radius = self._move(here, model, chosen, step, radius)
             if not moved:
                 return InteriorStatus.INFEASIBLE if self.point.theta > 1e-6 else InteriorStatus.LIMIT
-            here = self.split.at(self.point.x, self.factors)
+            here = self.split.at(self.point.x, self.factors, self.adjoints)
             if self._is_done() and self._is_newtons(model, step) and self._is_over(here):
                 return InteriorStatus.SOLVED
         return InteriorStatus.LIMIT
@@ -471,7 +473,7 @@ class _Search:
         if status is InteriorStatus.SOLVED:
             here = self.here
             if here is None or here.x is not x:
-                here = self.split.at(x, self.factors)
+                here = self.split.at(x, self.factors, self.adjoints)
             gradient, laws, limits = self._lagrangian(here)
             rows[self.flow.rows], rows[self.split.limits] = laws, limits
             pull = here.stationarity(gradient, laws, limits)
