@@ -36,6 +36,7 @@ class Bends:
 
     def __init__(self, scale: Array) -> None:
         self.scale = scale
+        self._loose = np.zeros(0, dtype=int)  # of the last round
         self._moves: dict[int, Array] = {}  # as they were when first asked
 
     def solve(
@@ -47,7 +48,7 @@ class Bends:
                      programme, laws included                  guess        bounds that may hold
         """
         free = _free(model, limits)
-        loose = np.sort(free[:LOOSE])
+        loose = np.union1d(free[:LOOSE], np.intersect1d(self._loose, free))
         found: tuple[Model, Step | None] = model, None
         for _ in range(SWINGS):
             bent = self._bent(here, model, loose, multipliers)
@@ -61,6 +62,7 @@ class Bends:
             if not len(more) or len(loose) + len(more) > LOOSE_MOST:
                 break
             loose, guess = np.union1d(loose, more), replace(step.active, d=step.y)
+        self._loose = loose
         return found
 
     def _bent(self, here: Linearised, model: Model, loose: Array, multipliers: Array) -> Model:

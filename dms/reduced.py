@@ -206,16 +206,19 @@ class _Search:
 
         In the whole box, as a trust region that binds would stand in for limits in the multipliers. With
         multipliers and active bounds of an earlier round, or tick, the Lagrangian's curvature makes it
-        Newton's step; without, a linear model gives them first.
+        Newton's step; without, a linear model gives them first, also where a peak moves many.
         """
-        if self.held is None and not model.curvature.any():
+        known, far = self.held is not None, self.rounds == 1
+        moved = far and bool(len(self.box.plain) or self.program.stage)  # a peak
+        if not model.curvature.any() and (moved or not known):
             vertex = rounds.solve(model)
             if vertex is None:
                 return None
-            far = self.rounds == 1  # the multipliers of a first guess of the limits mislead
-            if self._is_stationary(model, chosen, vertex) or far:
+            stationary = self._is_stationary(model, chosen, vertex)
+            # The multipliers of a first guess of the limits mislead.
+            self.held = vertex.controls if known or not far else None
+            if stationary or far:
                 return model, vertex, not far
-            self.held = vertex.controls
         if model.curvature.any():  # the objective's own is enough
             bent, step = model, rounds.solve(model, self._guess(chosen))
         else:
@@ -233,10 +236,8 @@ class _Search:
 
     def _guess(self, chosen: Array) -> ActiveSet | None:
         """The bounds that held in the last round, or tick."""
-        if self.held is None or (self.rounds == 1 and len(self.box.plain)):  # a peak that moves moves many
-            return None
         limits, plain = self.limit_multipliers[chosen] * self.size, self.limit_multipliers[self.box.plain]
-        return Step(np.zeros(0), limits, plain, 0.0, self.held).active
+        return None if self.held is None else Step(np.zeros(0), limits, plain, 0.0, self.held).active
 
     def _is_newtons(self, model: Model, step: Step) -> bool:
         """A short step with all the curvature that matters."""

@@ -26,7 +26,8 @@ from feeders.table import Array
 PROXIMAL = 1e-6
 """Curvature, relative to the gradient, that every scaled control gets in a quadratic model: one minimum."""
 TIE = 1e-7
-"""Cost of a scaled move in a linear model, relative to the gradient: of equal vertices the one near by."""
+"""Cost of a scaled move in a linear model, relative to the gradient: of equal vertices the one near by.
+A peak, which follows the others, has none."""
 AT_BOUND = 1e-12
 """Scaled distance from its bound at which a control is at it."""
 FELT = 1e-10
@@ -111,12 +112,12 @@ def felt(multipliers: Array) -> Array:
 def solve(model: Model, guess: ActiveSet | None = None) -> Step | None:
     """The minimum of the model, None where the solver has none.
 
-    guess  the bounds that may hold as equations, for a model with curvature
+    guess  the bounds that may hold as equations
     """
     if len(model.stiffness) and not (model.curvature > 0).any():
         found = None if guess is None else _quadratic(model, guess)
-        return found or _from_vertex(model)
-    method = partial(_quadratic, guess=guess) if (model.curvature > 0).any() else _linear
+        return found or _from_vertex(model, guess)
+    method = partial(_quadratic if (model.curvature > 0).any() else _linear, guess=guess)
     found = method(model)
     if found is not None or not len(model.row_lo):
         return found
@@ -128,26 +129,27 @@ def solve(model: Model, guess: ActiveSet | None = None) -> Step | None:
     return None if found is None else replace(found, slack=slack)
 
 
-def _from_vertex(model: Model) -> Step | None:
+def _from_vertex(model: Model, guess: ActiveSet | None) -> Step | None:
     """A linear objective and bent limits: from the vertex without the bends, in less than by interior steps.
 
     The vertex itself where limits have to give way, or the way does not end.
     """
-    vertex = solve(replace(model, bend=model.bend[:0], stiffness=np.zeros(0)))
+    vertex = solve(replace(model, bend=model.bend[:0], stiffness=np.zeros(0)), guess)
     if vertex is None or vertex.slack:
         return vertex
     return _quadratic(model, replace(vertex.active, d=vertex.y)) or vertex
 
 
-def _linear(model: Model) -> Step | None:
-    """y = y_up - y_down in HiGHS."""
+def _linear(model: Model, guess: ActiveSet | None = None) -> Step | None:
+    """y = y_up - y_down in HiGHS, from the vertex of a guess, which may be a few pivots away."""
     n, m = len(model.g), len(model.row_lo)
     up, down = np.flatnonzero(model.hi > 0), np.flatnonzero(model.lo < 0)
-    tie = TIE * float(np.abs(model.g).max(initial=0.0))
+    tie = TIE * float(np.abs(model.g).max(initial=0.0)) * np.isfinite(model.hi - model.lo)
     rows = _all_rows(model)
     matrix = sp.hstack([rows[:, up], -rows[:, down]]).tocsc()
-    cost = np.concatenate([model.g[up] + tie, -model.g[down] + tie])
-    found = _highs(model, matrix, cost, np.concatenate([model.hi[up], -model.lo[down]]))
+    cost = np.concatenate([(model.g + tie)[up], (tie - model.g)[down]])
+    basis = None if guess is None else _basis(guess, up, down)
+    found = _highs(model, matrix, cost, np.concatenate([model.hi[up], -model.lo[down]]), basis)
     if found is None:
         return None
     value, dual = found
@@ -157,6 +159,19 @@ def _linear(model: Model) -> Step | None:
     y = np.clip(y, model.lo, model.hi)
     at = np.where(y <= model.lo + AT_BOUND, -1, np.where(y >= model.hi - AT_BOUND, 1, 0))
     return Step(y, dual[:m], dual[m:], 0.0, at)
+
+
+def _basis(guess: ActiveSet, up: Array, down: Array) -> highspy.HighsBasis:
+    """Columns up and down of the controls that move so, and rows; what no bound holds is basic."""
+    at, one_way = guess.variables, ~np.isin(down, up)
+    fall = np.where(at[down] < 0, 1, np.where((at[down] == 0) & one_way, 0, -1))
+    status = highspy.HighsBasisStatus
+    by_sign = (status.kBasic, status.kUpper, status.kLower)
+    basis = highspy.HighsBasis()
+    basis.valid = basis.alien = True  # HiGHS completes what is no basis
+    basis.col_status = [by_sign[sign] for sign in (*np.sign(at[up]), *fall)]
+    basis.row_status = [by_sign[sign] for sign in guess.rows]
+    return basis
 
 
 def _least_slack(model: Model) -> float | None:
@@ -189,16 +204,20 @@ def _all_rows(model: Model) -> sp.csc_matrix:
     return (sp.vstack([dense, model.plain]) if model.plain.shape[0] else dense).tocsc()
 
 
-def _highs(model: Model, matrix: sp.csc_matrix, cost: Array, most: Array) -> tuple[Array, Array] | None:
+def _highs(
+    model: Model, matrix: sp.csc_matrix, cost: Array, most: Array, basis: highspy.HighsBasis | None
+) -> tuple[Array, Array] | None:
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = matrix.shape[1], matrix.shape[0]
     lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, np.zeros(len(cost)), most
     lp.row_lower_ = np.concatenate([model.row_lo, model.plain_lo])
     lp.row_upper_ = np.concatenate([model.row_hi, model.plain_hi])
-    return _run(lp, matrix)
+    return _run(lp, matrix, basis)
 
 
-def _run(lp: highspy.HighsLp, matrix: sp.csc_matrix) -> tuple[Array, Array] | None:
+def _run(
+    lp: highspy.HighsLp, matrix: sp.csc_matrix, basis: highspy.HighsBasis | None = None
+) -> tuple[Array, Array] | None:
     """Values of the columns and multipliers of the rows, positive at the upper bound."""
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
@@ -206,8 +225,14 @@ def _run(lp: highspy.HighsLp, matrix: sp.csc_matrix) -> tuple[Array, Array] | No
     for name, value in _SETTINGS.items():
         engine.setOptionValue(name, value)
     engine.passModel(lp)
+    if basis is not None:
+        engine.setBasis(basis)
     engine.run()
-    if engine.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    best = highspy.HighsModelStatus.kOptimal
+    if basis is not None and engine.getModelStatus() != best:  # where no basis was near, it may lose its way
+        engine.clearSolver()
+        engine.run()
+    if engine.getModelStatus() != best:
         return None
     found = engine.getSolution()
     return np.array(found.col_value), -np.array(found.row_dual)
