@@ -10,18 +10,32 @@ PER_ROUND, WORST = 24, 8
 """Most limits that join the working set at a time, and how many of them are those furthest beyond."""
 ALIKE = 6
 """Decimals to which two limits that are read alike agree."""
+SAME = 1e-10
+"""By how much a limit has to be beyond one that reads alike and is held, to join it."""
 
 
-def joining(over: Array, among: Array) -> Array:
-    """Places of limits that join, of those among (n_h,) bool: the worst, and some of all the others.
+def joining(over: Array, among: Array, held: Array) -> Array:
+    """Places of limits that join those held, of those among (n_h,) bool: the worst, and some of the others.
 
     over  (n_h,) how far beyond its bound each is. The worst are neighbours, whose gradients are all but one
     """
     new = _distinct(over, among)
+    new = new[over[new] > _furthest_alike(over, held, new) + SAME]
     if len(new) > PER_ROUND:
         spread = np.linspace(WORST, len(new) - 1, PER_ROUND - WORST).astype(int)
         new = new[np.concatenate([np.arange(WORST), spread])]
     return new
+
+
+def _furthest_alike(over: Array, held: Array, new: Array) -> Array:
+    """How far over the furthest of those held is that reads like each new one (k,), -inf where none does."""
+    readings, which = np.unique(np.round(over[held], ALIKE), return_inverse=True)
+    furthest = np.full(len(readings) + 1, -np.inf)
+    np.maximum.at(furthest, which, over[held])
+    reading = np.round(over[new], ALIKE)
+    place = np.searchsorted(readings, reading)
+    known = np.append(readings, np.inf)[place] == reading
+    return np.where(known, furthest[place], -np.inf)
 
 
 def _distinct(over: Array, among: Array) -> Array:
