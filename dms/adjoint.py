@@ -172,10 +172,12 @@ class Linearised:
         multipliers  lambda (m,), of laws and limits
         """
         split, values = self.split, self.split.program.hessian(self.x, multipliers, 0.0)
-        row, col = split.bending_pairs
+        felt = np.flatnonzero(values)
+        row, col = (pair[felt] for pair in split.bending_pairs)
+        bending, place = np.unique(np.concatenate([row, col]), return_inverse=True)
+        row, col, values, moves = place[: len(row)], place[len(row) :], values[felt], moves[bending]
         values[row == col] /= 2
-        lower = sp.csr_matrix((values, (row, col)), shape=(len(split.bending),) * 2)
-        half = moves.T @ (lower @ moves)
+        half = moves.T @ (sp.csr_matrix((values, (row, col)), shape=(len(bending),) * 2) @ moves)
         return np.asarray(half + half.T)
 
     def _solve(self, b: Array, start: Array) -> Array:

@@ -56,6 +56,11 @@ class Box:
                 lo[j], from_row[j] = min(ends[0], hi[j]), k
         return Box(split, numbers, lo, hi, scale, from_row, rows[~single])
 
+    def over(self, h: Array) -> Array:
+        """How far limits (n_h,) lie beyond their nearer bound; negative inside."""
+        lo, hi = self.numbers.row_lo[self.split.limits], self.numbers.row_hi[self.split.limits]
+        return np.asarray(np.maximum(lo - h, h - hi))
+
     def to_rows(self, u: Array, pull: Array, multipliers: Array) -> Array:
         """What bounds made from rows balance goes back to those rows; what is left for the bounds (n_u,).
 

@@ -42,7 +42,7 @@ class PowerFlow:
         self._laws = RowValues.of(program, self.rows)
         self._no_load = self._find_no_load()
         self.equations = StateEquations.of(program, self.rows, self.states, self._no_load)
-        self._unloaded = self._factors_without_load()
+        self.unloaded = self._factors_without_load()
 
     def solve(
         self, numbers: Numbers, curtail: Array | float = 0.0, tolerance: float = 1e-11
@@ -57,7 +57,7 @@ class PowerFlow:
         x[fixed] = np.clip(numbers.x0[fixed], numbers.x_lo[fixed], numbers.x_hi[fixed])
         if "p_curtail" in self.program.variables:
             x[self.program.variables["p_curtail"].span] = curtail
-        return self.settle(x, numbers, self._unloaded, tolerance)[0]
+        return self.settle(x, numbers, self.unloaded, tolerance)[0]
 
     def settle(
         self, x: Array, numbers: Numbers, factors: StateFactors | None = None, tolerance: float = 1e-11

@@ -59,6 +59,8 @@ ALMOST = 1e-5
 """Violation below which a stationary point is only brought back inside its limits."""
 TRIFLE = 1e-9
 """Most that limits are tightened by for that."""
+STALE = 4
+"""Steps of a power flow from which new factors at its end save more than they cost."""
 CLOSE = 1e3
 """Scaled move, per unit of violation, that may be needed to meet limits that are all but met."""
 
@@ -136,7 +138,8 @@ class _Search:
         self.split = Sensitivity.of(self.program)
         self.box = Box.of(self.split, self.numbers)
         self.s = self.box.scale
-        self.factors: StateFactors | None = None
+        self.factors: StateFactors | None = self.flow.unloaded
+        self.steps = 0  # of the last power flow with them
         self.work = np.zeros(len(self.split.limits), dtype=bool)
         self.held: Array | None = None
         self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
@@ -147,7 +150,7 @@ class _Search:
         self.binding = 0
         self.point: _Point | None = None
         self.balance, self.largest = Balance(np.inf, np.inf, np.inf), 1.0
-        self.here: Linearised | None = None  # the point that was judged last
+        self.here: Linearised | None = None  # the point that was judged last, by the multipliers as they are
         self.curvature = self.scale * self.program.objective_curvature[self.split.controls] * self.s**2
         states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
         self.foreign = bool(self.program.gradient(np.ones(self.program.n))[states].any())
@@ -169,7 +172,7 @@ class _Search:
             z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
             self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
         self._enlarge(self.point, NEAR)
-        radius, here = 1.0, self.split.at(self.point.x, self.factors, self.adjoints)
+        radius, here = 1.0, self._here()
         while self.rounds < self.options.max_rounds and self.rejected < self.options.max_rejected:
             self.rounds += 1
             if self._is_too_large():
@@ -196,7 +199,7 @@ class _Search:
             moved, radius = self._move(here, model, chosen, step, radius)
             if not moved:
                 return InteriorStatus.INFEASIBLE if self.point.theta > 1e-6 else InteriorStatus.LIMIT
-            here = self.split.at(self.point.x, self.factors, self.adjoints)
+            here = self._here()
             if self._is_done() and self._is_newtons(model, step) and self._is_over(here):
                 return InteriorStatus.SOLVED
         return InteriorStatus.LIMIT
@@ -256,11 +259,17 @@ class _Search:
         found, factors = self.flow.settle(x, self.numbers, self.factors)
         if not found.converged:
             return None
-        self.factors = factors
+        self.factors, self.steps = factors, found.iterations
         h = self.program.constraints(found.x)[self.split.limits]
-        over = _over(self.split, self.numbers, h)
+        over = self.box.over(h)
         theta = max(float(over.max(initial=0.0)), 0.0)
         return _Point(found.x, h, over, theta, self.scale * self.program.objective(found.x))
+
+    def _here(self) -> Linearised:
+        """Derivatives at the point, by new factors where the last power flow said that they are too old."""
+        assert self.point is not None
+        old = self.steps >= STALE or self.factors is self.flow.unloaded
+        return self.split.at(self.point.x, None if old else self.factors, self.adjoints)
 
     def _enlarge(self, point: _Point, margin: float = 0.0) -> int:
         """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
@@ -329,7 +338,7 @@ class _Search:
         lost = complementarity(step.rows, model.row_lo, model.row_hi)
         lost += complementarity(step.plain, model.plain_lo, model.plain_hi)
         self.largest = float(max(1.0, *(np.abs(v).max(initial=0.0) for v in (model.g, step.rows))))
-        self.limit_multipliers = np.zeros(len(self.split.limits))
+        self.here, self.limit_multipliers = None, np.zeros(len(self.split.limits))
         self.limit_multipliers[chosen] = step.rows / self.size
         self.limit_multipliers[self.box.plain] = step.plain
         self.binding = int(np.count_nonzero(step.rows))
@@ -350,9 +359,13 @@ class _Search:
     def _is_over(self, here: Linearised) -> bool:
         """The same at a new point with the last one's multipliers: after Newton's step they are right."""
         assert self.point is not None
-        self.here = here
-        u, limits = here.x[self.split.controls], self.limit_multipliers
-        pull = self.s * here.stationarity(*self._lagrangian(here))
+        u, limits, gradient = (
+            here.x[self.split.controls],
+            self.limit_multipliers,
+            self.scale * self.program.gradient(here.x),
+        )
+        self.here, self.lagrangian = here, (gradient, here.law_multipliers(gradient, limits), limits)
+        pull = self.s * here.stationarity(*self.lagrangian)
         lo, hi = (
             bound[self.split.limits] - self.point.h for bound in (self.numbers.row_lo, self.numbers.row_hi)
         )
@@ -365,11 +378,6 @@ class _Search:
             f=self.point.f,
         )
         return self._holds()
-
-    def _lagrangian(self, here: Linearised) -> tuple[Array, Array, Array]:
-        """Gradient of the scaled objective (n,), multipliers of the laws (n_s,) and of the limits (n_h,)."""
-        gradient = self.scale * self.program.gradient(here.x)
-        return gradient, here.law_multipliers(gradient, self.limit_multipliers), self.limit_multipliers
 
     def _is_done(self) -> bool:
         assert self.point is not None
@@ -449,8 +457,7 @@ class _Search:
         """Filter: better in objective or in violation than every pair, and enough of what was predicted."""
         point = self.point
         assert point is not None
-        floor = FEASIBLE
-        theta, old = max(trial.theta - floor, 0.0), max(point.theta - floor, 0.0)
+        theta, old = max(trial.theta - FEASIBLE, 0.0), max(point.theta - FEASIBLE, 0.0)
         noise = 1e-11 * (1 + abs(point.f))
         for theta_k, f_k in [*self.pairs, (old, point.f)]:
             no_nearer = theta > (1 - SLOPE) * theta_k
@@ -472,12 +479,11 @@ class _Search:
         lower, upper, rows = np.zeros(p.n), np.zeros(p.n), np.zeros(p.m)
         x = self.numbers.x0 if self.point is None else self.point.x
         if status is InteriorStatus.SOLVED:
-            here = self.here
-            if here is None or here.x is not x:
-                here = self.split.at(x, self.factors, self.adjoints)
-            gradient, laws, limits = self._lagrangian(here)
-            rows[self.flow.rows], rows[self.split.limits] = laws, limits
-            pull = here.stationarity(gradient, laws, limits)
+            if self.here is None or self.here.x is not x:
+                self._is_over(self.split.at(x, self.factors, self.adjoints))
+            assert self.here is not None
+            rows[self.flow.rows], rows[self.split.limits] = self.lagrangian[1:]
+            pull = self.here.stationarity(*self.lagrangian)
             pull = self.box.to_rows(x[self.split.controls], pull, rows)
             lower[self.split.controls] = np.maximum(pull, 0.0)
             upper[self.split.controls] = np.maximum(-pull, 0.0)
@@ -492,9 +498,3 @@ class _Search:
             seconds=0.0,
             numbers=self.numbers,
         )
-
-
-def _over(split: Sensitivity, numbers: Numbers, h: Array) -> Array:
-    """How far limits (n_h,) lie beyond their nearer bound; negative inside."""
-    lo, hi = numbers.row_lo[split.limits], numbers.row_hi[split.limits]
-    return np.asarray(np.maximum(lo - h, h - hi))
