@@ -23,7 +23,7 @@ from dms.program import Numbers, Program
 from dms.slack_form import Direction, Iterate, KktError, SlackForm, kkt_error
 from feeders.table import Array
 
-MOST_ITERATIONS = 100
+MOST_ITERATIONS = 150
 
 # What is a solution.
 FEASIBLE = 1e-9
@@ -60,6 +60,9 @@ SHORT = 0.5
 """After a shorter step, and where convexity was added, the barrier does not fall: it is convex, too."""
 HELD_AT = 0.8
 """Share of the mean product that a barrier is held at."""
+CRAWL, CRAWLS = 0.1, 3
+"""Steps shorter than this, and how many in a row, after which the barrier is held: it fell too fast."""
+RELEASES = 3
 STALLED = 30
 """Iterations without a smaller error after which the method gives up."""
 
@@ -142,6 +145,8 @@ class _Run:
     held: float | None = None
     convexity: float = 0.0
     length: float = 1.0
+    crawled: int = 0
+    released: int = 0
     filter: list[tuple[float, float]] = field(default_factory=list)
 
     def to_the_end(self, at: Iterate, most: int) -> tuple[Iterate, InteriorStatus]:
@@ -164,13 +169,15 @@ class _Run:
                 return at, InteriorStatus.FAILED
             self._lower_the_barrier(at)
             following = self._step(at, newton)
-            if following is None and self.held is not None:
-                return at, InteriorStatus.FAILED
             self.iterations += 1
-            if following is None:  # hold the barrier where it is, and try again
-                self._hold(HELD_AT * at.mean_product)
-            else:
-                at = following
+            self.crawled = self.crawled + 1 if self.length < CRAWL else 0
+            if following is None and self.held is not None:  # neither way
+                if self.released >= RELEASES:
+                    return at, InteriorStatus.FAILED
+                self.held, self.released = None, self.released + 1
+            elif following is None or (self.held is None and self.crawled >= CRAWLS):
+                self._hold(HELD_AT * at.mean_product)  # hold the barrier where it is, and go on
+            at = following or at
 
     def _measure(self, at: Iterate) -> tuple[Array, KktError]:
         """The Jacobian's values, now also in the system, and the error of the original problem."""

@@ -27,7 +27,17 @@ from dms.fallback import mildest_rule
 from dms.interior import IpoptOptions
 from dms.problem import DmsProblem
 from dms.request import DmsRequest
-from dms.rungs import BRIEF, Rung, barrier, interior, interior_zero_export, of_method, reduced
+from dms.rungs import (
+    BRIEF,
+    TOTAL,
+    Rung,
+    barrier,
+    barrier_first,
+    interior,
+    interior_zero_export,
+    of_method,
+    reduced,
+)
 from dms.solution import DmsSolution, Status
 from dms.tick import Tick, from_point, keeps_limits, publish, with_limits_in_force
 from feeders import Connections
@@ -35,8 +45,8 @@ from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
-TOTAL, MUCH = "l1", 0.05
-"""The norm with the most local optima, and the share curtailed from which a second one is looked for."""
+MUCH = 0.05
+"""Share curtailed from which a second optimum of a total is looked for."""
 IN_TIME = 0.9
 """Share of a wall-clock budget after which nothing new is started; the rest is for what is under way."""
 
@@ -196,7 +206,8 @@ def _or_second(tick: Tick, first: DmsSolution, options: IpoptOptions) -> DmsSolu
     From the requests the reduced method ends at the first one that it meets; the barrier method comes from
     the middle (docs/design.md).
     """
-    if tick.problem.norm != TOTAL or first.unit_curtail_kw.sum() < MUCH * tick.most_kw.sum():
+    much = first.unit_curtail_kw.sum() >= MUCH * tick.most_kw.sum()
+    if tick.problem.norm != TOTAL or not much or barrier_first(tick.problem):
         return first
     point = barrier(tick, None, options)
     if point is None:

@@ -63,6 +63,12 @@ def _first(by_name: dict[str, Method], program: Program, numbers: Numbers, **giv
     return point
 
 
+def barrier_then_reduced(program: Program, numbers: Numbers, **given: Any) -> InteriorPoint:
+    """The barrier method; at later stages the reduced one first, from the optimum where they start."""
+    names = ("reduced", "barrier") if program.stage else ("barrier",)
+    return _first({name: METHODS[name] for name in names}, program, numbers, **given)
+
+
 def prepare(problem: DmsProblem, *, all_methods: bool) -> None:
     """Make now what the methods derive from the structure alone: a fork inherits it and cannot return it.
 

@@ -8,8 +8,10 @@ from dms.newton import NewtonSystem
 from dms.slack_form import Direction, Iterate, SlackForm
 from feeders.table import Array
 
-TIGHT = 1e-12
-"""Relative residual of a step that is taken: what is left in the laws of weakly held voltages is felt."""
+TIGHT = 1e-9
+"""Relative residual of a step that is taken; what is left in the laws is taken out at the end."""
+MENDING = 1e-12
+"""And of that last step: what is left in the laws of weakly held voltages is felt."""
 
 
 class Steps:
@@ -58,7 +60,7 @@ class Steps:
     def mending(self, c: Array) -> Direction:
         """The step of least size that takes violations c away, bounds left aside."""
         form = self.form
-        dx, dy = self.system.solve(np.zeros(form.n), -c, TIGHT)
+        dx, dy = self.system.solve(np.zeros(form.n), -c, MENDING)
         none = np.zeros(len(self.at.below)), np.zeros(len(self.at.above))
         return Direction(np.concatenate([dx, dy[form.ranges] / self._weight]), dy, *none)
 

@@ -70,7 +70,7 @@ class ReducedOptions:
     """Limits of effort; where they are reached the status is `LIMIT` and another method is better.
 
     max_rounds  linearisations     max_rejected  steps that the filter takes not
-    max_rows    limits in the working set        max_size  rows x controls
+    max_rows    limits in the working set        max_size  rows x controls, those of a norm counted too
     max_bound   limits that bind x controls: where many bind more will, and a sparse method is better
     """
 
@@ -249,7 +249,7 @@ class _Search:
     def _is_too_large(self) -> bool:
         """Too many limits for dense rows; also where the objective is not one of the controls alone."""
         n, n_u, most = int(np.count_nonzero(self.work)), len(self.s), self.options
-        large = n > most.max_rows or n * n_u > most.max_size
+        large = n > most.max_rows or (n + len(self.box.plain)) * n_u > most.max_size
         return self.foreign or large or self.binding * n_u > most.max_bound
 
     def _at(self, u: Array, x: Array) -> _Point | None:

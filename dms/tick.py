@@ -226,7 +226,8 @@ def optimise(
         own, flow = problem.voltages_v(point.x), _flow_at(tick, point)
         regimes = replace(regimes.pin(loads, own), v=own if flow is None else flow.v)
         solved, numbers = numbers, tick.numbers(regimes)
-        if problem.laws(numbers) in seen or done >= FREE_ROUNDS:  # back and forth: pin those who go
+        again, pins = problem.laws(numbers) in seen, regimes.pins
+        if again or done >= FREE_ROUNDS:  # back and forth: pin those who go
             regimes = regimes.pin(loads, own, _changed_loads(problem, point.x, solved, numbers))
             numbers = tick.numbers(regimes)
         moved = problem.moved_inverters(problem.law_gap(point.x, solved, numbers)) > REGIME_TOLERANCE_PU
@@ -240,6 +241,8 @@ def optimise(
                 break
             tick = replace(tick, values=tick.values.tightened(over))
             numbers = tick.numbers(regimes)
+        elif again and regimes.pins == pins and not moved.any():
+            break  # loads at a kink of their law, some on the one side and some on the other, for good
         if options is not None and options.spent:
             point = replace(point, status=InteriorStatus.LIMIT)
             break

@@ -145,8 +145,8 @@ def _has(program: Program, name: str, block: str) -> Array:
 
     def among() -> Array:
         found = program.variables.get(block)
-        label = found.label if found else np.zeros(0, dtype=object)
-        return np.isin(program.rows[f"p_{name}"].label, label)
+        members = set(found.label) if found else set()
+        return np.array([label in members for label in program.rows[f"p_{name}"].label], dtype=bool)
 
     return program.once(f"{name} in {block}", among)
 
