@@ -63,6 +63,7 @@ HELD_AT = 0.8
 CRAWL, CRAWLS = 0.1, 3
 """Steps shorter than this, and how many in a row, after which the barrier is held: it fell too fast."""
 RELEASES = 3
+"""Times that a held barrier is let go again where no step is taken."""
 STALLED = 30
 """Iterations without a smaller error after which the method gives up."""
 

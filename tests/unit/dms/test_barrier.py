@@ -259,7 +259,7 @@ def test_multipliers_are_those_of_ipopt() -> None:
     assert np.abs(theirs.upper_multipliers - ours.upper_multipliers).max() < 1e-4 * size
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])  # l1 may end at another of its optima
 def test_a_warm_start_needs_fewer_iterations(norm: str) -> None:
     problem, numbers = _tick(norm)
     scale = objective_scale(problem, numbers)
