@@ -75,6 +75,7 @@ def solve(
     objective_scale: float = 1.0,
     warm: InteriorPoint | None = None,
     options: IpoptOptions | None = None,
+    push: float = FIRST_PUSH,
 ) -> InteriorPoint:
     """Solve the programme from `numbers.x0`, or from an earlier point and its multipliers.
 
@@ -83,6 +84,7 @@ def solve(
 
     objective_scale  what is minimised is this times the objective, so that tolerances mean something
     options          `tol`, `max_iter` and `max_wall_s` are obeyed
+    push             least distance of a cold start from its bounds, of their distance or size
     Returns  status SOLVED only at a KKT point: dual and complementarity error <= tol in Ipopt's measure,
              violation <= 1e-9, gap <= 1e-6 of the objective. LIMIT and FAILED say nothing about the problem.
     """
@@ -90,7 +92,7 @@ def solve(
     began = time.perf_counter()
     form, system = SlackForm(program, numbers, objective_scale), system_of(program)
     run = _Run(form, system, options.tol, began + options.max_wall_s)
-    start = _cold(form, numbers) if warm is None else _warm(form, numbers, warm)
+    start = _cold(form, numbers, push) if warm is None else _warm(form, numbers, warm)
     most = MOST_ITERATIONS if warm is None else WARM_ITERATIONS
     at, status = run.to_the_end(start, min(options.max_iter, most))
     x = np.clip(at.v[: form.n], numbers.x_lo, numbers.x_hi)
@@ -109,10 +111,10 @@ def solve(
     )
 
 
-def _cold(form: SlackForm, numbers: Numbers) -> Iterate:
+def _cold(form: SlackForm, numbers: Numbers, push: float) -> Iterate:
     """The start point, inside its bounds; products near `FIRST_MU`."""
     x = np.where(form.fixed, numbers.x_lo, numbers.x0)
-    v, below, above = form.inside(x, FIRST_PUSH)
+    v, below, above = form.inside(x, push)
     z_low, z_up = (np.minimum(FIRST_MU / gap, LARGEST_FIRST_Z) for gap in (below, above))
     return Iterate(v, np.zeros(form.m), below, above, z_low, z_up, form.violation(v))
 

@@ -16,6 +16,9 @@ from dms.stages import Method
 
 log = logging.getLogger(__name__)
 
+NEARER = 1e-5
+"""Distance from its bounds, relative, at which the barrier method starts from an optimum."""
+
 
 def by_reduced(
     program: Program,
@@ -64,9 +67,14 @@ def _first(by_name: dict[str, Method], program: Program, numbers: Numbers, **giv
 
 
 def barrier_then_reduced(program: Program, numbers: Numbers, **given: Any) -> InteriorPoint:
-    """The barrier method; at later stages the reduced one first, from the optimum where they start."""
-    names = ("reduced", "barrier") if program.stage else ("barrier",)
-    return _first({name: METHODS[name] for name in names}, program, numbers, **given)
+    """The barrier method; at later stages the reduced one first, from the optimum where they start.
+
+    A later stage has little room beside that optimum. From a start further off its bounds the barrier method
+    lost its way in four of eight (M1, 1 470 homes, 1 % above the least peak), from nearer in none.
+    """
+    nearer = partial(barrier.solve, push=NEARER)
+    later = {"reduced": by_reduced, "barrier, near": nearer, "barrier": by_barrier}
+    return _first(later if program.stage else {"barrier": by_barrier}, program, numbers, **given)
 
 
 def prepare(problem: DmsProblem, *, all_methods: bool) -> None:
