@@ -73,8 +73,9 @@ def barrier_then_reduced(program: Program, numbers: Numbers, **given: Any) -> In
     lost its way in four of eight (M1, 1 470 homes, 1 % above the least peak), from nearer in none.
     """
     nearer = partial(barrier.solve, push=NEARER)
-    later = {"reduced": by_reduced, "barrier, near": nearer, "barrier": by_barrier}
-    return _first(later if program.stage else {"barrier": by_barrier}, program, numbers, **given)
+    first: dict[str, Method] = {"barrier": by_barrier}
+    later: dict[str, Method] = {"reduced": by_reduced, "barrier, near": nearer, "barrier": by_barrier}
+    return _first(later if program.stage else first, program, numbers, **given)
 
 
 def prepare(problem: DmsProblem, *, all_methods: bool) -> None:

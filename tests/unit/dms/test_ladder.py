@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dms.interior
+import dms.tick
 from anoca.studies.benching.seeded import seeded_case
 from dms import (
     DmsProblem,
@@ -18,6 +19,7 @@ from dms import (
     UncertifiedError,
     certify,
     compile,
+    rungs,
 )
 from dms.certificate import run
 from dms.diagnose import binding_limits
@@ -411,3 +413,33 @@ def test_the_better_of_two_local_optima_of_a_total_is_sent() -> None:
     assert (found.method, found.status) == ("barrier", Status.CURTAILED)
     assert found.total_curtailed_kw == pytest.approx(other.total_curtailed_kw, rel=1e-6)
     assert found.total_curtailed_kw < 0.995 * near.total_curtailed_kw
+
+
+def test_totals_of_many_homes_go_to_the_barrier_method_before_the_reduced_one(
+    street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, other = (compile(_feeder(street), norm=norm, limits=LIMITS) for norm in ("l1", "l2"))
+    names = [rung.__name__ for rung in rungs.of_method("auto", problem)]
+    assert names.index("reduced") < names.index("barrier")
+    few = dms.solve(problem, _request(problem)).raise_for_status()
+    monkeypatch.setattr(rungs, "MANY", 1)
+    many = [rung.__name__ for rung in rungs.of_method("auto", problem)]
+    assert many.index("reduced_warm") < many.index("barrier") < many.index("reduced")
+    assert sorted(many) == sorted(names)
+    assert [rung.__name__ for rung in rungs.of_method("auto", other)] == names
+    found = dms.solve(problem, _request(problem)).raise_for_status()
+    assert found.method == "barrier"
+    assert found.total_curtailed_kw == pytest.approx(few.total_curtailed_kw, rel=1e-6)
+
+
+def test_power_flows_of_a_tick_are_run_once(problem: DmsProblem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The screen, zero export and the set-points as sent; nobody asks for one of them twice."""
+    asked: list[bytes] = []
+
+    def counted(network, request, curtail_kw=0.0, start=None):
+        asked.append(np.asarray(curtail_kw).tobytes())
+        return run(network, request, curtail_kw, start)
+
+    monkeypatch.setattr(dms.tick, "run", counted)
+    dms.solve(problem, _request(problem), method="reduced").raise_for_status()
+    assert len(asked) == len(set(asked)) == 3

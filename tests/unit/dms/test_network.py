@@ -122,3 +122,16 @@ def test_an_island_is_refused_by_name(street) -> None:
     assert ABSENT in node["n"]
     with pytest.raises(UngroundedError, match=r"feeder torn: the circuit is singular.*anoca feeder check"):
         Network(draft.finish())
+
+
+def test_usual_loads_in_the_circuit_change_the_rounds_and_not_the_answer(zoo: Feeder) -> None:
+    """Their admittance-like part is only a better approximation of the slope."""
+    plain = Network(zoo)
+    plain._usual = plain._circuit
+    usual = Network(zoo)
+    assert usual._usual is not usual._circuit
+    one, other = usual.solve_loads(), plain.solve_loads()
+    assert one.converged
+    assert other.converged
+    assert np.abs(one.v - other.v).max() <= 1e-9 * np.abs(other.v).max()
+    assert one.iterations <= other.iterations
