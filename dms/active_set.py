@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, lu_factor, lu_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.lapack import dgetrf, dgetrs
 from scipy.sparse.linalg import splu
 
 from dms.quadratic_form import Bounds, Quadratic, QuadraticPoint
@@ -168,11 +169,12 @@ class _Tie:
         position = np.cumsum(free) - 1
         x0, matrix = d.copy(), np.zeros((len(index), int(width.sum())))
         matrix[position[width], np.arange(matrix.shape[1])] = 1.0
-        x0[told] = (goal[places] - own.others[rows] @ d[own.shared]) / coef
-        at = np.full(len(d), -1)
-        at[width] = np.arange(matrix.shape[1])
-        here = at[own.shared] >= 0
-        matrix[np.ix_(position[told], at[own.shared[here]])] = -own.others[rows][:, here] / coef[:, None]
+        if len(told):
+            x0[told] = (goal[places] - own.others[rows] @ d[own.shared]) / coef
+            at = np.full(len(d), -1)
+            at[width] = np.arange(matrix.shape[1])
+            here = at[own.shared] >= 0
+            matrix[np.ix_(position[told], at[own.shared[here]])] = -own.others[rows][:, here] / coef[:, None]
         rest = np.ones(len(held), dtype=bool)
         rest[places] = False
         return _Tie(index, x0, matrix, places, told, coef, np.flatnonzero(rest))
@@ -183,7 +185,10 @@ def _dense_equations(q: Quadratic, tie: _Tie, held: Array, goal: Array) -> Array
     m, t, rest = len(q.row_lo), tie.matrix, held[tie.rest]
     n, k = t.shape[1], len(rest)
     bend = q.bend[:, tie.free] @ t
-    equations = np.vstack([q.a[rest[rest < m]], q.p[rest[rest >= m] - m].toarray()])
+    plain = rest[rest >= m] - m
+    equations = q.a[rest[rest < m]]
+    if len(plain):
+        equations = np.vstack([equations, q.p[plain].toarray()])
     matrix = np.zeros((n + k, n + k))
     matrix[:n, :n] = t.T @ (q.curvature[tie.free][:, None] * t) + bend.T @ (q.stiffness[:, None] * bend)
     matrix[n:, :n] = equations[:, tie.free] @ t
@@ -192,15 +197,13 @@ def _dense_equations(q: Quadratic, tie: _Tie, held: Array, goal: Array) -> Array
         [-t.T @ (q.g + q.times_hessian(tie.x0))[tie.free], goal[tie.rest] - equations @ tie.x0]
     )
     give = np.concatenate([np.zeros(n), np.full(k, TWIN)])
-    try:
-        lu = lu_factor(matrix - np.diag(give), check_finite=False)
-    except (LinAlgError, ValueError):
-        return None
-    if not np.abs(np.diag(lu[0])).min(initial=1.0) > 0:
-        return None
-    z = lu_solve(lu, right, check_finite=False)
-    for _ in range(REFINED):  # takes back the give, and rounding
-        z += lu_solve(lu, right - matrix @ z, check_finite=False)
+    z = np.zeros(n + k)
+    if len(z):
+        lu, pivots, singular = dgetrf(matrix - np.diag(give))  # LAPACK itself: there are a hundred of these
+        if singular:
+            return None
+        for _ in range(1 + REFINED):  # takes back the give, and rounding
+            z += dgetrs(lu, pivots, right - matrix @ z)[0]
     x = tie.x0.copy()
     x[tie.free] += t @ z[:n]
     multipliers = np.zeros(len(held))
