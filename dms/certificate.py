@@ -354,9 +354,9 @@ def other_flows(network: Network, request: DmsRequest, curtail_kw: Array | float
     Loads whose power steps at the end of their band have two consistent states near it. Which of them a
     feeder is in depends on where it came from, so set-points must be safe in each that is found.
     """
-    now = _loads_now(network, request)
-    if not flow.converged or not len(now):
+    if not flow.converged or not voltage_dependent(network.feeder[Loads]).any():
         return []
+    now = _loads_now(network, request)
     sides = sides_of_a_step(now, flow.v[now.pair[:, 0]] - flow.v[now.pair[:, 1]], NEAR_A_STEP_PU)
     found = []
     for held in sides or ():

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
+from dms.nodal import Nodes
 from dms.ordering import complex_order
 from dms.scaling import S_BASE_VA
 from feeders import ABSENT, EARTH, Feeder, Generators, Loads
@@ -109,7 +111,7 @@ class Network:
         self._order = complex_order(scaled.tocsr(), np.arange(self.n))
         self._circuit = self._solver(scaled) or self._lu.solve
         self._no_load = self._circuit(self._rhs)
-        self._usual = self._with_usual_loads()
+        self._usual, self._nodes = self._with_usual_loads()
 
     def _solver(self, matrix: sp.csc_matrix) -> Solve | None:
         """b -> M^-1 b, the circuit's own matrix or one with loads in it; None where it is singular.
@@ -198,8 +200,12 @@ class Network:
     def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
         """The fixed point; then with the admittance-like part of the loads in the matrix; then Newton."""
         incidence = self._incidence(pair)
-        first = self._no_load if start is None else self._pack(start)
-        x, rounds, done = self._fixed_point(first, incidence, power, tolerance, self._usual)
+        first, quick = self._no_load if start is None else self._pack(start), 0
+        near = first
+        if self._nodes is not None:
+            near, quick = self._nodes.start(first, partial(self._into_nodes, incidence, power))
+        x, rounds, done = self._fixed_point(near, incidence, power, tolerance, self._usual)
+        rounds += quick
         if not done:
             # A round that diverged leaves no start worth having.
             left = [np.nan_to_num(self._residual(at, incidence, power), nan=np.inf) for at in (first, x)]
@@ -233,30 +239,54 @@ class Network:
             cols.append(pair[here, end] - 1)
             sign.append(np.full(int(here.sum()), value))
         data = (np.concatenate(sign), (np.concatenate(rows), np.concatenate(cols)))
-        return sp.coo_matrix(data, shape=(m, self.n + self.n_branches)).tocsr() @ sp.diags(self._v_scale)
+        return sp.coo_matrix(data, shape=(m, self.n)).tocsr() @ sp.diags(self._v_scale[: self.n])
 
     def _pack(self, flow: Flow) -> Array:
         return np.concatenate([flow.v[1:], flow.i]) / self._v_scale
 
     def _injected(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Array:
-        """Right-hand side: emf plus injected currents, scaled.  incidence' j / S_base."""
+        """Right-hand side: emf plus injected currents, scaled."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return self._rhs + incidence.T @ _current(power, incidence @ x) / S_BASE_VA
+            result = self._rhs.copy()
+            result[: self.n] += self._into_nodes(incidence, power, x[: self.n])
+            return result
 
-    def _with_usual_loads(self) -> Solve:
-        """The circuit with what of the feeder's own loads is like an admittance, where they are usual."""
-        drawn = self.feeder[Loads]
-        if not voltage_dependent(drawn).any():
-            return self._circuit
-        law, incidence = loads.power_law(drawn), self._new_incidence(drawn.pair)
-        return self._with_loads(self._no_load, incidence, lambda u: -law(u)) or self._circuit
+    def _into_nodes(self, incidence: sp.csr_matrix, power: Power, v: Array) -> Array:
+        """Injected currents (n,) at voltages (n,), scaled.  incidence' j / S_base"""
+        return np.asarray(incidence.T @ _current(power, incidence @ v) / S_BASE_VA)
 
-    def _with_loads(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Solve | None:
-        """The circuit with dJ/du of its loads in the matrix; None if they have none or it is singular."""
-        along, _ = _slopes(power, incidence @ x)
+    def _with_usual_loads(self) -> tuple[Solve, Nodes | None]:
+        """The circuit with what of the feeder's own loads is like an admittance, whole and from its nodes."""
+        drawn, like, usual = self.feeder[Loads], None, self._circuit
+        if voltage_dependent(drawn).any():
+            law, incidence = loads.power_law(drawn), self._new_incidence(drawn.pair)
+            like = self._like_admittance(self._no_load, incidence, lambda u: -law(u))
+            usual = (None if like is None else self._solver((self._matrix - like).tocsc())) or usual
+        if self._order is None:
+            return usual, None
+        try:
+            of_nodes = None if like is None else like[: self.n, : self.n]
+            return usual, Nodes(self._matrix.tocsr(), self._rhs, self.n, self._order, of_nodes)
+        except RuntimeError:
+            return usual, None
+
+    def _like_admittance(self, x: Array, incidence: sp.csr_matrix, power: Power) -> sp.csr_matrix | None:
+        """dJ/du of the loads at x, scaled, on the whole matrix; None if they have none."""
+        along, _ = _slopes(power, incidence @ x[: self.n])
         if not along.any() or not np.isfinite(along).all():
             return None
-        return self._solver((self._matrix - incidence.T @ sp.diags(along / S_BASE_VA) @ incidence).tocsc())
+        return self._on_whole(incidence, along)
+
+    def _on_whole(self, incidence: sp.csr_matrix, slope: Array) -> sp.csr_matrix:
+        """incidence' diag(slope) incidence / S_base, as large as the circuit's matrix."""
+        found = (incidence.T @ sp.diags(slope / S_BASE_VA) @ incidence).tocsr()
+        found.resize(self._matrix.shape)
+        return found
+
+    def _with_loads(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Solve | None:
+        """The circuit with that in the matrix; None if there is none or it is singular."""
+        like = self._like_admittance(x, incidence, power)
+        return None if like is None else self._solver((self._matrix - like).tocsc())
 
     def _fixed_point(
         self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float, solve: Solve
@@ -270,7 +300,8 @@ class Network:
             new = x + solve(rhs - self._matrix @ x)
             step = float(np.abs(new - x)[: self.n].max(initial=0.0))
             x = new
-            if step < tolerance:
+            rate = min(step / last, 0.5) if last < np.inf else 0.5
+            if step * rate / (1 - rate) < tolerance:  # what is left of a geometric series
                 # One refinement step takes out the rounding of the factorisation.
                 x = x + solve(self._injected(x, incidence, power) - self._matrix @ x)
                 return x, k, True
@@ -294,8 +325,8 @@ class Network:
             residual = self._injected(x, incidence, power) - self._matrix @ x
             if not np.isfinite(residual).all():
                 return x, k, False
-            along, across = _slopes(power, incidence @ x)
-            a, b = (incidence.T @ sp.diags(d / S_BASE_VA) @ incidence for d in (along, across))
+            slopes = _slopes(power, incidence @ x[: self.n])
+            a, b = (self._on_whole(incidence, slope) for slope in slopes)
             m = self._matrix - a
             top, bottom = [m.real - b.real, -m.imag - b.imag], [m.imag - b.imag, m.real + b.real]
             jacobian: Any = [top, bottom]
