@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from dms import discrete
+from dms.certificate import BAND_TOLERANCE_PU, CURRENT_TOLERANCE
 from dms.child import over_budget, require_budget
 from dms.devices.inverter import require_within_rating
 from dms.fallback import mildest_rule
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 
 MUCH = 0.05
 """Share curtailed from which a second optimum of a total is looked for."""
+FORGIVEN = (0.0, 0.9)
+"""Shares of a certificate's tolerances by which the safe fallback may lie beyond limits, tried in turn."""
 IN_TIME = 0.9
 """Share of a wall-clock budget after which nothing new is started; the rest is for what is under way."""
 
@@ -249,12 +252,20 @@ def _fits(problem: DmsProblem, warm: DmsSolution) -> bool:
 
 
 def fallback(tick: Tick) -> DmsSolution:
-    """The mildest equal cap or percentage that a power flow finds safe; at the last, zero export."""
+    """The mildest equal cap or percentage that a power flow finds safe; at the last, zero export.
 
-    def is_safe(unit_curtail_kw: Array) -> bool:
-        return tick.state(unit_curtail_kw).within(0.0, 0.0)
+    Where none keeps every limit to the last digit, one that a certificate forgives.
+    """
+    for share in FORGIVEN:
+        band, current = share * BAND_TOLERANCE_PU, share * CURRENT_TOLERANCE
 
-    return publish(tick, *mildest_rule(tick.most_kw, is_safe))
+        def is_safe(unit_curtail_kw: Array, band: float = band, current: float = current) -> bool:
+            return tick.state(unit_curtail_kw).within(band, current)
+
+        found = publish(tick, *mildest_rule(tick.most_kw, is_safe))
+        if found.certificate.ok:
+            break
+    return found
 
 
 def _give_up(tick: Tick, status: Status) -> DmsSolution:

@@ -443,3 +443,13 @@ def test_power_flows_of_a_tick_are_run_once(problem: DmsProblem, monkeypatch: py
     monkeypatch.setattr(dms.tick, "run", counted)
     dms.solve(problem, _request(problem), method="reduced").raise_for_status()
     assert len(asked) == len(set(asked)) == 3
+
+
+def test_what_a_certificate_forgives_is_not_called_infeasible() -> None:
+    """An undervoltage that export cures and an overvoltage that it brings leave no room but the tolerance's."""
+    case = seeded_case(614)
+    problem = case.problem("proportional")
+    solution = dms.solve(problem, case.request(problem)).raise_for_status()
+    assert (solution.status, solution.certificate.safe) == (Status.FALLBACK, "yes")
+    assert 0 < solution.certificate.worst_v_pu <= 1e-5
+    assert solution.p_adjusted_kw.sum() > 0
