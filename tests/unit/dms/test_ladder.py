@@ -446,7 +446,7 @@ def test_power_flows_of_a_tick_are_run_once(problem: DmsProblem, monkeypatch: py
 
 
 def test_what_a_certificate_forgives_is_not_called_infeasible() -> None:
-    """An undervoltage that export cures and an overvoltage that it brings leave no room but the tolerance's."""
+    """An undervoltage that export cures and an overvoltage that it brings leave only the tolerances."""
     case = seeded_case(614)
     problem = case.problem("proportional")
     solution = dms.solve(problem, case.request(problem)).raise_for_status()
