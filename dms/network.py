@@ -246,10 +246,9 @@ class Network:
 
     def _injected(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Array:
         """Right-hand side: emf plus injected currents, scaled."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            result = self._rhs.copy()
-            result[: self.n] += self._into_nodes(incidence, power, x[: self.n])
-            return result
+        result = self._rhs.copy()
+        result[: self.n] += self._into_nodes(incidence, power, x[: self.n])
+        return result
 
     def _into_nodes(self, incidence: sp.csr_matrix, power: Power, v: Array) -> Array:
         """Injected currents (n,) at voltages (n,), scaled.  incidence' j / S_base"""
@@ -292,7 +291,7 @@ class Network:
         self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float, solve: Solve
     ) -> tuple[Array, int, bool]:
         """Rounds of M' (new - x) = rhs(x) - M x, with M' the circuit or an approximation of its slope."""
-        first, last = solve is self._usual, np.inf
+        first, last, rate = solve is self._usual, np.inf, 1.0
         for k in range(1, FIXED_POINT_ROUNDS + 1):
             rhs = self._injected(x, incidence, power)
             if not np.isfinite(rhs).all():
@@ -300,8 +299,9 @@ class Network:
             new = x + solve(rhs - self._matrix @ x)
             step = float(np.abs(new - x)[: self.n].max(initial=0.0))
             x = new
-            rate = min(step / last, 0.5) if last < np.inf else 0.5
-            if step * rate / (1 - rate) < tolerance:  # what is left of a geometric series
+            before, rate = rate, step / last if np.isfinite(last) else 1.0
+            slower = min(max(rate, before), 0.5)  # of two rounds: the first may be of what dies out first
+            if step * slower / (1 - slower) < tolerance:  # what is left of a geometric series
                 # One refinement step takes out the rounding of the factorisation.
                 x = x + solve(self._injected(x, incidence, power) - self._matrix @ x)
                 return x, k, True
@@ -366,8 +366,9 @@ class Network:
 
 def _current(power: Power, u: Array) -> Array:
     """conj(s(u) / u); none where nothing is injected."""
-    s = power(u)
-    return np.asarray(np.where(s == 0, 0.0, np.conj(s / np.where(s == 0, 1.0, u))))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        s = power(u)
+        return np.asarray(np.where(s == 0, 0.0, np.conj(s / np.where(s == 0, 1.0, u))))
 
 
 def _slopes(power: Power, u: Array) -> tuple[Array, Array]:

@@ -274,7 +274,7 @@ class _Search:
     def _enlarge(self, point: _Point, margin: float = 0.0) -> int:
         """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
         outside = ~self.work & ~self.split.linear & (point.over > FEASIBLE - margin)
-        new = joining(point.over, outside, self.work)
+        new = joining(point.over, outside, self.work, self.rounds)
         self.work[new] = True
         return len(new)
 

@@ -12,15 +12,19 @@ ALIKE = 6
 """Decimals to which two limits that are read alike agree."""
 SAME = 1e-10
 """By how much a limit has to be beyond one that reads alike and is held, to join it."""
+PATIENCE = 6
+"""Rounds in which most searches end; widened limits all stand at their bounds, and read alike."""
 
 
-def joining(over: Array, among: Array, held: Array) -> Array:
+def joining(over: Array, among: Array, held: Array, rounds: int) -> Array:
     """Places of limits that join those held, of those among (n_h,) bool: the worst, and some of the others.
 
-    over  (n_h,) how far beyond its bound each is. The worst are neighbours, whose gradients are all but one
+    over    (n_h,) how far beyond its bound each is. The worst are neighbours, whose gradients are all but one
+    rounds  made so far; after `PATIENCE` those that only read like one that is held may be others after all
     """
     new = _distinct(over, among)
-    new = new[over[new] > _furthest_alike(over, held, new) + SAME]
+    if rounds <= PATIENCE:
+        new = new[over[new] > _furthest_alike(over, held, new) + SAME]
     if len(new) > PER_ROUND:
         spread = np.linspace(WORST, len(new) - 1, PER_ROUND - WORST).astype(int)
         new = new[np.concatenate([np.arange(WORST), spread])]
