@@ -30,7 +30,7 @@ def test_of_many_some_join() -> None:
 
 
 def test_after_some_rounds_those_that_read_alike_join_as_well() -> None:
-    """Widened limits all stand at their bounds; a search that goes on for long needs more than one of them."""
+    """Widened limits all stand at their bounds; a search that goes on needs more than one of them."""
     over, held = np.array([1e-9, 1e-9, -1.0]), np.array([True, False, False])
     assert joining(over, (over > 0) & ~held, held, PATIENCE).tolist() == []
     assert joining(over, (over > 0) & ~held, held, PATIENCE + 1).tolist() == [1]
