@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "flows": ("dms.certificate.run", "dms.tick.run", "dms.tick.other_flows", "dms.certificate.other_flows"),
     "limits": ("dms.certificate.measure", "dms.tick.measure"),
     "states": ("dms.powerflow.PowerFlow.settle",),
-    "factors": ("dms.powerflow.PowerFlow.factorise",),
+    "factors": ("dms.state_equations.StateEquations.factorise",),
     "gradients": ("dms.adjoint.Linearised.gradients", "dms.adjoint.Linearised.law_multipliers"),
     "curvature": ("dms.adjoint.Linearised.moves", "dms.adjoint.Linearised.curvature"),
     "lp": ("dms.rounds._run",),
