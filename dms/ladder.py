@@ -71,7 +71,8 @@ def solve(
 
     warm      the last tick's solution of the same problem
     position  (n_controls,) where taps and capacitor steps are; default: as the feeder has them
-    method    "auto", or the one of `dms.methods` that alone may be used before the safe fallback
+    method    "auto", or the one of `dms.methods` that alone may be used before the safe fallback; "barrier"
+              leaves the later stages of a norm to the reduced method where that can end them
     budget_s  seconds after which no further method is started and Ipopt is stopped; see `dms.guard`
     Returns  `DmsSolution`; `status` and `certificate` say what it is worth
     Raises   IpoptMissingError  curtailment is needed and cyipopt is not installed

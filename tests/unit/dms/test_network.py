@@ -135,3 +135,33 @@ def test_usual_loads_in_the_circuit_change_the_rounds_and_not_the_answer(zoo: Fe
     assert other.converged
     assert np.abs(one.v - other.v).max() <= 1e-9 * np.abs(other.v).max()
     assert one.iterations <= other.iterations
+
+
+def test_a_fast_mode_does_not_end_the_rounds_of_a_slow_one() -> None:
+    """Phase a settles in one round; phase b, with PV all but in balance with its load, in hundreds.
+
+    A stop rule that sees the step of the first and then that of the second ended 7e-8 pu early.
+    """
+    v, s_kw, slow = 230.0, 3.0, 0.9
+    z_ohm = np.zeros((4, 4), dtype=complex)
+    z_ohm[[0, 1, 2], [0, 1, 2]] = np.array([0.05, slow, 0.01]) * v**2 / (s_kw * 1e3)
+    draft = Draft("two modes")
+    nodes = []
+    for bus in ("x", "y", "z"):
+        draft.add_bus(bus, v_base_kv=v / 1e3)
+        nodes.append([draft.node(bus, phase) for phase in (1, 2, 3)])
+    e_v = v * np.exp(1j * np.deg2rad([0, -120, 120])) * np.array([1, 1 + 1e-6, 1])
+    draft.add(Sources, name="source", node=nodes[0], z_ohm=np.zeros((3, 3)), e_v=e_v)
+    ends = [[*row, ABSENT] for row in nodes]
+    draft.add(Switches, name="switch", from_node=ends[0], to_node=ends[1], z_ohm=0.0)
+    draft.add(Lines, name="line", from_node=ends[1], to_node=ends[2], z_ohm=z_ohm)
+    for k in (0, 1):
+        pair, model = [nodes[2][k], EARTH], "constant_impedance"
+        draft.add(Loads, name=f"load {k}", pair=pair, p_kw=s_kw, q_kvar=0.0, model=model, v_nom_kv=v / 1e3)
+    network = Network(draft.finish())
+    given = np.array([[nodes[2][1], EARTH]]), np.array([s_kw * 1e3 + 0j])
+    flow = network.solve_loads(*given)
+    exact = network.solve_loads(*given, start=flow, tolerance=1e-15)
+    assert network._nodes is None
+    assert flow.converged
+    assert np.abs(flow.v - exact.v).max() / v < 1e-10

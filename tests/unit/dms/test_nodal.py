@@ -19,6 +19,7 @@ def _whole(feeder: Feeder) -> Network:
 @pytest.mark.parametrize("export_kw", [0.0, 40.0])
 def test_the_answer_is_that_of_the_whole_circuit(zoo: Feeder, export_kw: float) -> None:
     request = DmsRequest.of(zoo, np.full(len(zoo[Connections]), export_kw))
+    assert Network(zoo)._nodes is not None
     nodal, whole = (run(network, request) for network in (Network(zoo), _whole(zoo)))
     assert nodal.converged
     assert whole.converged
