@@ -216,17 +216,7 @@ def _voltage(at: Circuit, family: Family) -> Array:
 
 def _current(at: Circuit, family: Family) -> Array:
     """|current| into the terminals, ampere."""
-    found = np.zeros(len(family))
-    row, slot = family.place.T
-    for p, current in at.currents:
-        mine = family.of == p.kind
-        place = np.full(int(max(p.row.max(initial=-1), row[mine].max(initial=-1))) + 1, -1)
-        place[p.row] = np.arange(len(p.row))
-        here = np.flatnonzero(mine)
-        there = place[row[here]]
-        here, there = here[there >= 0], there[there >= 0]
-        found[here] = np.abs(current[there, slot[here]])
-    return found
+    return np.abs(at.network.currents_into(family.of, family.place, at.flow))
 
 
 def _power(at: Circuit, family: Family) -> Array:

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dms.network import Flow, Power
+from dms.network import Flow
+from dms.pairs import Power
 from dms.request import DmsRequest
 from feeders import Connections
 from feeders.elements.connections import Delivered, delivered, rating_kva

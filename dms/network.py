@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,10 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from dms.nodal import Nodes
 from dms.ordering import complex_order
+from dms.pairs import Pairs, Power
 from dms.scaling import S_BASE_VA
-from feeders import ABSENT, EARTH, Feeder, Generators, Loads
+from dms.terminals import into_terminals
+from feeders import ABSENT, EARTH, Connections, Feeder, Generators, Loads
 from feeders.elements import Primitive, generators, loads, primitives
 from feeders.elements.loads import voltage_dependent
 from feeders.table import Array
@@ -44,8 +45,6 @@ PIVOT_RTOL = 1e-13
 
 
 Solve = Callable[[Array], Array]
-Power = Callable[[Array], Array]
-"""Complex power injected across each pair, volt-ampere, at the complex voltages across them."""
 
 
 class UngroundedError(ValueError):
@@ -89,7 +88,8 @@ class Network:
         self._branch_offsets = np.cumsum([0, *(int(p.branch.sum()) for p in self.primitives)])
         self.n_branches = int(self._branch_offsets[-1])
         self._assemble()
-        self._last_incidence: tuple[bytes | None, sp.csr_matrix] = None, sp.csr_matrix((0, 0))
+        self._last_pairs = self._new_pairs(self._own_pairs())
+        self._terminals: list[tuple[Array, Array, sp.csr_matrix]] = []
 
     def _assemble(self) -> None:
         turns, z, y, e = self._stack()
@@ -104,11 +104,11 @@ class Network:
         blocks: list[list[Any]] = [[y, turns.T], [turns, -z]]
         matrix: Any = sp.bmat(blocks, format="csc")
         scaled = (sp.diags(self._row_scale) @ matrix @ sp.diags(self._v_scale)).tocsc()
-        self._matrix: sp.csc_matrix = scaled
+        self._matrix: sp.csr_matrix = scaled.tocsr()  # products by rows are the quicker ones
         self._rhs = self._row_scale * np.concatenate([np.zeros(self.n, dtype=complex), e])
         self._lu = _factorise(scaled, self.feeder.name)
         # Pivots in the order of the network are several times faster, and refined where they are used.
-        self._order = complex_order(scaled.tocsr(), np.arange(self.n))
+        self._order = complex_order(self._matrix, np.arange(self.n))
         self._circuit = self._solver(scaled) or self._lu.solve
         self._no_load = self._circuit(self._rhs)
         self._usual, self._nodes = self._with_usual_loads()
@@ -118,13 +118,12 @@ class Network:
 
         What an order without row exchanges gives is held against the matrix before it is trusted.
         """
-        trial = np.exp(1j * np.arange(matrix.shape[0]))
         if self._order is not None:
             try:
                 solve = self._order.solver(matrix)
             except RuntimeError:
                 solve = None
-            if solve is not None and np.abs(matrix @ solve(trial) - trial).max(initial=0.0) < QUICK_ERROR:
+            if solve is not None and _is_close(solve, matrix):
                 return solve
         try:
             return splu(matrix).solve
@@ -163,9 +162,7 @@ class Network:
         tolerance  largest change of a voltage, per unit, at which it stops
         Returns    `Flow`; `converged` is False when no solution was found
         """
-        keep = s_va != 0
-        s = s_va[keep]
-        return self._solve(pair[keep], lambda _: s, start, tolerance)
+        return self._solve(pair, lambda _: s_va, start, tolerance)
 
     def solve_loads(
         self,
@@ -192,108 +189,115 @@ class Network:
         drawn_power = loads.power_law(drawn)
 
         def power(u: Array) -> Array:
-            parts = [-drawn_power(u[:a]), generators.power_va(made, u[a:b]), more_power(u[b:])]
+            parts = [-drawn_power(u[:a]), more_power(u[b:])]
+            if len(made):
+                parts.insert(1, generators.power_va(made, u[a:b]))
             return np.concatenate(parts)
 
         return self._solve(np.concatenate([drawn.pair, made.pair, more]), power, start, tolerance)
 
     def _solve(self, pair: Array, power: Power, start: Flow | None, tolerance: float) -> Flow:
         """The fixed point; then with the admittance-like part of the loads in the matrix; then Newton."""
-        incidence = self._incidence(pair)
+        pairs, powered = self._pairs(pair)
         first, quick = self._no_load if start is None else self._pack(start), 0
         near = first
-        if self._nodes is not None:
-            near, quick = self._nodes.start(first, partial(self._into_nodes, incidence, power))
-        x, rounds, done = self._fixed_point(near, incidence, power, tolerance, self._usual)
+        if self._nodes is not None and powered is not None:
+            near, quick = self._nodes.start(first, lambda v: powered.injected(power, v))
+        x, rounds, done = self._fixed_point(near, pairs, power, tolerance, self._usual)
         rounds += quick
         if not done:
             # A round that diverged leaves no start worth having.
-            left = [np.nan_to_num(self._residual(at, incidence, power), nan=np.inf) for at in (first, x)]
+            left = [np.nan_to_num(self._residual(at, pairs, power), nan=np.inf) for at in (first, x)]
             near = first if left[0] <= left[1] else x
-            if (solve := self._with_loads(near, incidence, power)) is not None:
-                x, more, done = self._fixed_point(near, incidence, power, tolerance, solve)
+            if (solve := self._with_loads(near, pairs, power)) is not None:
+                x, more, done = self._fixed_point(near, pairs, power, tolerance, solve)
                 rounds += more
         if not done:
-            x, more, done = self._newton(first, incidence, power, tolerance)
+            x, more, done = self._newton(first, pairs, power, tolerance)
             rounds += more
-        residual = self._residual(x, incidence, power)
+        residual = self._residual(x, pairs, power)
         done = bool(done and np.isfinite(residual) and residual < 1e-6)
         v = np.concatenate([[0.0], (self._v_scale * x)[: self.n]])
         return Flow(
             v=v, i=(self._v_scale * x)[self.n :], converged=done, iterations=rounds, residual=residual
         )
 
-    def _incidence(self, pair: Array) -> sp.csr_matrix:
-        """(m, n) node-pair incidence in per-unit columns: u = incidence @ x volt; the last one is kept."""
-        key = pair.tobytes()
-        if self._last_incidence[0] != key:
-            self._last_incidence = key, self._new_incidence(pair)  # who asks next asks for the same
-        return self._last_incidence[1]
+    def _own_pairs(self) -> Array:
+        """(m, 2) pairs of the feeder's loads, generators and connections, as a tick asks for them."""
+        f = self.feeder
+        return np.concatenate([f[Loads].pair, f[Generators].pair, f[Connections].pair])
 
-    def _new_incidence(self, pair: Array) -> sp.csr_matrix:
-        m = len(pair)
-        rows, cols, sign = [], [], []
-        for end, value in ((0, 1.0), (1, -1.0)):
-            here = pair[:, end] > EARTH
-            rows.append(np.flatnonzero(here))
-            cols.append(pair[here, end] - 1)
-            sign.append(np.full(int(here.sum()), value))
-        data = (np.concatenate(sign), (np.concatenate(rows), np.concatenate(cols)))
-        return sp.coo_matrix(data, shape=(m, self.n)).tocsr() @ sp.diags(self._v_scale[: self.n])
+    def _pairs(self, pair: Array) -> tuple[Pairs, Pairs | None]:
+        """The pairs (m, 2) on all nodes, and on those of the quick rounds; the last ones are kept."""
+        if self._last_pairs[0] != pair.tobytes():  # who asks next asks for the same
+            self._last_pairs = self._new_pairs(pair)
+        return self._last_pairs[1:]
+
+    def _new_pairs(self, pair: Array) -> tuple[bytes, Pairs, Pairs | None]:
+        found = self._pairs_of(pair)
+        return pair.tobytes(), found, None if self._nodes is None else found.at(self._nodes.kept)
+
+    def _pairs_of(self, pair: Array) -> Pairs:
+        return Pairs.of(pair, self.feeder.v_base_v[1:])
 
     def _pack(self, flow: Flow) -> Array:
         return np.concatenate([flow.v[1:], flow.i]) / self._v_scale
 
-    def _injected(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Array:
+    def _injected(self, x: Array, pairs: Pairs, power: Power) -> Array:
         """Right-hand side: emf plus injected currents, scaled."""
         result = self._rhs.copy()
-        result[: self.n] += self._into_nodes(incidence, power, x[: self.n])
+        result[: self.n] += pairs.injected(power, x[: self.n])
         return result
 
-    def _into_nodes(self, incidence: sp.csr_matrix, power: Power, v: Array) -> Array:
-        """Injected currents (n,) at voltages (n,), scaled.  incidence' j / S_base"""
-        return np.asarray(incidence.T @ _current(power, incidence @ v) / S_BASE_VA)
-
     def _with_usual_loads(self) -> tuple[Solve, Nodes | None]:
-        """The circuit with what of the feeder's own loads is like an admittance, whole and from its nodes."""
-        drawn, like, usual = self.feeder[Loads], None, self._circuit
+        """The circuit with what of the feeder's own loads is like an admittance, and from its nodes."""
+        drawn, like = self.feeder[Loads], None
         if voltage_dependent(drawn).any():
-            law, incidence = loads.power_law(drawn), self._new_incidence(drawn.pair)
-            like = self._like_admittance(self._no_load, incidence, lambda u: -law(u))
-            usual = (None if like is None else self._solver((self._matrix - like).tocsc())) or usual
-        if self._order is None:
-            return usual, None
-        try:
-            of_nodes = None if like is None else like[: self.n, : self.n]
-            return usual, Nodes(self._matrix.tocsr(), self._rhs, self.n, self._order, of_nodes)
-        except RuntimeError:
-            return usual, None
+            law, pairs = loads.power_law(drawn), self._pairs_of(drawn.pair)
+            like = self._like_admittance(self._no_load, pairs, lambda u: -law(u))
+        usual = self._matrix if like is None else (self._matrix - like).tocsr()
+        nodes = self._seen_from_nodes(None if like is None else like[: self.n, : self.n])
+        if nodes is not None and _is_close(nodes.solve, usual):
+            return nodes.solve, nodes
+        return (None if like is None else self._solver(usual.tocsc())) or self._circuit, nodes
 
-    def _like_admittance(self, x: Array, incidence: sp.csr_matrix, power: Power) -> sp.csr_matrix | None:
+    def _seen_from_nodes(self, like: sp.csr_matrix | None) -> Nodes | None:
+        """None where branches or nodes do not allow it."""
+        if self._order is None:
+            return None
+        powered = np.zeros(self.n + 1, dtype=bool)
+        powered[self._own_pairs()] = True
+        place = self.feeder.nodes.bus[1:]
+        try:
+            return Nodes(self._matrix, self._rhs, place=place, powered=powered[1:], loads=like)
+        except RuntimeError:
+            return None
+
+    def _like_admittance(self, x: Array, pairs: Pairs, power: Power) -> sp.csr_matrix | None:
         """dJ/du of the loads at x, scaled, on the whole matrix; None if they have none."""
-        along, _ = _slopes(power, incidence @ x[: self.n])
+        along, _ = _slopes(power, pairs.across @ x[: self.n])
         if not along.any() or not np.isfinite(along).all():
             return None
-        return self._on_whole(incidence, along)
+        return self._on_whole(pairs, along)
 
-    def _on_whole(self, incidence: sp.csr_matrix, slope: Array) -> sp.csr_matrix:
+    def _on_whole(self, pairs: Pairs, slope: Array) -> sp.csr_matrix:
         """incidence' diag(slope) incidence / S_base, as large as the circuit's matrix."""
-        found = (incidence.T @ sp.diags(slope / S_BASE_VA) @ incidence).tocsr()
+        found = (pairs.into @ sp.diags(slope) @ pairs.across).tocsr()
         found.resize(self._matrix.shape)
         return found
 
-    def _with_loads(self, x: Array, incidence: sp.csr_matrix, power: Power) -> Solve | None:
+    def _with_loads(self, x: Array, pairs: Pairs, power: Power) -> Solve | None:
         """The circuit with that in the matrix; None if there is none or it is singular."""
-        like = self._like_admittance(x, incidence, power)
+        like = self._like_admittance(x, pairs, power)
         return None if like is None else self._solver((self._matrix - like).tocsc())
 
     def _fixed_point(
-        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float, solve: Solve
+        self, x: Array, pairs: Pairs, power: Power, tolerance: float, solve: Solve
     ) -> tuple[Array, int, bool]:
         """Rounds of M' (new - x) = rhs(x) - M x, with M' the circuit or an approximation of its slope."""
         first, last, rate = solve is self._usual, np.inf, 1.0
         for k in range(1, FIXED_POINT_ROUNDS + 1):
-            rhs = self._injected(x, incidence, power)
+            rhs = self._injected(x, pairs, power)
             if not np.isfinite(rhs).all():
                 return x, k, False
             new = x + solve(rhs - self._matrix @ x)
@@ -303,7 +307,7 @@ class Network:
             slower = min(max(rate, before), 0.5)  # of two rounds: the first may be of what dies out first
             if step * slower / (1 - slower) < tolerance:  # what is left of a geometric series
                 # One refinement step takes out the rounding of the factorisation.
-                x = x + solve(self._injected(x, incidence, power) - self._matrix @ x)
+                x = x + solve(self._injected(x, pairs, power) - self._matrix @ x)
                 return x, k, True
             if step > 10 * last or step > 10:
                 return x, k, False
@@ -312,9 +316,7 @@ class Network:
             last = min(last, step)
         return x, FIXED_POINT_ROUNDS, False
 
-    def _newton(
-        self, x: Array, incidence: sp.csr_matrix, power: Power, tolerance: float
-    ) -> tuple[Array, int, bool]:
+    def _newton(self, x: Array, pairs: Pairs, power: Power, tolerance: float) -> tuple[Array, int, bool]:
         """Newton in real coordinates, dJ = a du + b conj(du).
 
         s depends on the size of u alone: with s' = ds / d ln |u|, from a central difference,
@@ -322,11 +324,11 @@ class Network:
         """
         n = len(x)
         for k in range(1, NEWTON_ROUNDS + 1):
-            residual = self._injected(x, incidence, power) - self._matrix @ x
+            residual = self._injected(x, pairs, power) - self._matrix @ x
             if not np.isfinite(residual).all():
                 return x, k, False
-            slopes = _slopes(power, incidence @ x[: self.n])
-            a, b = (self._on_whole(incidence, slope) for slope in slopes)
+            slopes = _slopes(power, pairs.across @ x[: self.n])
+            a, b = (self._on_whole(pairs, slope) for slope in slopes)
             m = self._matrix - a
             top, bottom = [m.real - b.real, -m.imag - b.imag], [m.imag - b.imag, m.real + b.real]
             jacobian: Any = [top, bottom]
@@ -337,21 +339,37 @@ class Network:
             step = lu.solve(np.concatenate([residual.real, residual.imag]))
             dx = step[:n] + 1j * step[n:]
             size = float(np.abs(dx)[: self.n].max(initial=0.0))
-            x = self._along(x, dx * min(1.0, 0.5 / size if size > 0.5 else 1.0), incidence, power)
+            x = self._along(x, dx * min(1.0, 0.5 / size if size > 0.5 else 1.0), pairs, power)
             if size < tolerance * 10:
                 return x, k, True
         return x, NEWTON_ROUNDS, False
 
-    def _along(self, x: Array, dx: Array, incidence: sp.csr_matrix, power: Power) -> Array:
+    def _along(self, x: Array, dx: Array, pairs: Pairs, power: Power) -> Array:
         """The longest of a few steps that brings the residual down, else the shortest."""
-        here, step = self._residual(x, incidence, power), 1.0
-        while step > SHORTEST_STEP and not self._residual(x + step * dx, incidence, power) < here:
+        here, step = self._residual(x, pairs, power), 1.0
+        while step > SHORTEST_STEP and not self._residual(x + step * dx, pairs, power) < here:
             step /= 2
         return x + step * dx
 
-    def _residual(self, x: Array, incidence: sp.csr_matrix, power: Power) -> float:
-        gap = self._injected(x, incidence, power) - self._matrix @ x
+    def _residual(self, x: Array, pairs: Pairs, power: Power) -> float:
+        gap = self._injected(x, pairs, power) - self._matrix @ x
         return float(np.abs(gap[: self.n]).max(initial=0.0))
+
+    def currents_into(self, kind: Array, place: Array, flow: Flow) -> Array:
+        """Currents (n,) into terminals of elements, ampere.
+
+        kind   (n,) kind of element
+        place  (n, 2) row of its table, and slot of its node
+        """
+        return np.asarray(self.terminals(kind, place) @ np.concatenate([flow.v, flow.i]))
+
+    def terminals(self, kind: Array, place: Array) -> sp.csr_matrix:
+        """Terminals as in `currents_into`: what to multiply v and i with; kept, limits ask tick by tick."""
+        known = (into for of, at, into in self._terminals if of is kind and at is place)
+        if (into := next(known, None)) is None:
+            into = into_terminals(self.primitives, kind, *place.T, n_v=self.n + 1)
+            self._terminals.append((kind, place, into))
+        return into
 
     def terminal_currents(self, flow: Flow) -> list[tuple[Primitive, Array]]:
         """For every primitive, the current from each node slot into the element, (n, k) ampere."""
@@ -364,11 +382,10 @@ class Network:
         return result
 
 
-def _current(power: Power, u: Array) -> Array:
-    """conj(s(u) / u); none where nothing is injected."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        s = power(u)
-        return np.asarray(np.where(s == 0, 0.0, np.conj(s / np.where(s == 0, 1.0, u))))
+def _is_close(solve: Solve, matrix: Any) -> bool:
+    """The rounds of a fixed point can take out what the solution of a linear system leaves."""
+    trial = np.exp(1j * np.arange(matrix.shape[0]))
+    return bool(np.abs(matrix @ solve(trial) - trial).max(initial=0.0) < QUICK_ERROR)
 
 
 def _slopes(power: Power, u: Array) -> tuple[Array, Array]:

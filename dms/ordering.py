@@ -81,7 +81,7 @@ def complex_order(matrix: sp.csr_matrix, nodes: Array) -> EliminationOrder | Non
     if found is None:
         return None
     branches, admittance = found
-    order = _minimum_degree(abs(admittance))
+    order = minimum_degree(abs(admittance))
     return EliminationOrder(
         np.concatenate([branches.rows, nodes[order]]), np.concatenate([branches.cols, nodes[order]])
     )
@@ -180,7 +180,7 @@ def _node_pivots(admittance: sp.csr_matrix) -> tuple[Array, Array]:
     real parts: the larger one is the pivot.
     """
     n = admittance.shape[0] // 2
-    order = _minimum_degree(abs(admittance[:n, :n]) + abs(admittance[:n, n:]) + abs(admittance[n:, :n]))
+    order = minimum_degree(abs(admittance[:n, :n]) + abs(admittance[:n, n:]) + abs(admittance[n:, :n]))
     straight = np.abs(admittance.diagonal()[:n]) >= np.abs(admittance[:n, n:].diagonal())
     cols_re = np.where(straight[order], order, order + n)
     cols_im = np.where(straight[order], order + n, order)
@@ -188,7 +188,7 @@ def _node_pivots(admittance: sp.csr_matrix) -> tuple[Array, Array]:
     return rows, np.ravel(np.column_stack([cols_re, cols_im]))
 
 
-def _minimum_degree(graph: sp.csr_matrix) -> Array:
+def minimum_degree(graph: sp.csr_matrix) -> Array:
     """Order of the nodes of a graph, those with few neighbours first, so that the factors fill little."""
     graph = (graph + graph.T).tocsr()
     dominant = graph + sp.diags(np.asarray(graph.sum(axis=1)).ravel() + 1.0)

@@ -193,7 +193,10 @@ class DmsProblem:
     @cached_property
     def network(self) -> Network:
         """The independent circuit for screens and certificates, controls as the feeder has them."""
-        return Network(self.feeder)
+        network = Network(self.feeder)
+        for rated in self.values.rated:  # no tick's work
+            network.terminals(rated.of, rated.place)
+        return network
 
     def network_at(self, position: Array) -> Network:
         """The independent circuit with the controls at a position (n_controls,)."""

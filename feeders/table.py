@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, Self, dataclass_transform
 
 import numpy as np
@@ -120,6 +121,7 @@ class Table:
         return array
 
     @classmethod
+    @cache
     def columns(cls) -> tuple[Column, ...]:
         """Every column with its declaration, in order."""
         return tuple(
@@ -128,8 +130,9 @@ class Table:
         )
 
     @classmethod
+    @cache
     def empty(cls) -> Self:
-        """A table with no rows."""
+        """A table with no rows; always the same one."""
         return cls(**{c.name: np.zeros((0, *c.shape), dtype=_numpy_dtype(c.dtype)) for c in cls.columns()})
 
     @classmethod

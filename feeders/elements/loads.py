@@ -118,8 +118,14 @@ def sides_of_a_step(loads: Loads, u_volt: Array, within_pu: float) -> tuple[Load
 
 def per_unit(v_nom_kv: Array, u_volt: Array) -> Array:
     """|u| / v_nom; 1 where a row has no rated voltage, so that it draws its nominal power."""
+    known, nominal = _rated(v_nom_kv)
+    return np.asarray(np.where(known, np.abs(u_volt) / nominal, 1.0))
+
+
+def _rated(v_nom_kv: Array) -> tuple[Array, Array]:
+    """(n,) bool: rows with a rated voltage; and that voltage, volt, 1 for the others."""
     known = np.isfinite(v_nom_kv) & (v_nom_kv > 0)
-    return np.asarray(np.where(known, np.abs(u_volt) / np.where(known, v_nom_kv * 1e3, 1.0), 1.0))
+    return known, np.where(known, v_nom_kv * 1e3, 1.0)
 
 
 def power_va(loads: Loads, u_volt: Array) -> Array:
@@ -143,30 +149,42 @@ def power_va(loads: Loads, u_volt: Array) -> Array:
 
 def power_law(loads: Loads) -> Callable[[Array], Array]:
     """`power_va` of these loads, for many voltages: what does not depend on them is made once."""
-    rows = {model: np.flatnonzero(loads.model == model) for model in LOAD_MODELS}
-    laws = [(_LAWS[model], here, _Banded.of(loads.take(here))) for model, here in rows.items() if len(here)]
-    p_va, q_va = loads.p_kw * 1e3, loads.q_kvar * 1e3
+    laws = _laws(loads)
+    p_va, q_va, known, nominal = loads.p_kw * 1e3, loads.q_kvar * 1e3, *_rated(loads.v_nom_kv)
+    whole = laws[0] if len(laws) == 1 and len(laws[0].here) == len(loads) else None
 
     def power(u_volt: Array) -> Array:
-        w = per_unit(loads.v_nom_kv, u_volt)
-        factor_p, factor_q = np.ones((2, len(w)))
-        for law, here, some in laws:
-            factor_p[here], factor_q[here] = law(some, w[here])
-        return np.asarray(p_va * factor_p + 1j * q_va * factor_q)
+        w = np.where(known, np.abs(u_volt) / nominal, 1.0)
+        if whole is not None:
+            factor_p, factor_q = whole.law(whole.some, w)
+        else:
+            factor_p, factor_q = np.ones((2, len(w)))
+            for part in laws:
+                factor_p[part.here], factor_q[part.here] = part.law(part.some, w[part.here])
+        found = np.empty(len(w), dtype=complex)
+        found.real, found.imag = p_va * factor_p, q_va * factor_q
+        return found
 
     return power
 
 
 @dataclass(frozen=True)
 class _Banded:
-    """Loads of one model with their bands, and which of them know a band at all."""
+    """Loads of one model with their bands, which of them know a band at all, and where it begins for them."""
 
     loads: Loads
     dependent: Array
+    start: Array
 
     @staticmethod
     def of(loads: Loads) -> _Banded:
-        return _Banded(loads, voltage_dependent(loads))
+        dependent = voltage_dependent(loads)
+        low = np.where(dependent, loads.v_low_pu, -np.inf)
+        return _Banded(loads, dependent, np.maximum(low, loads.v_min_pu))
+
+    def all_inside(self, w: Array) -> bool:
+        """No load is outside its band."""
+        return bool((w > self.start).all() and (w <= self.loads.v_max_pu).all())
 
     def regimes(self, w: Array) -> tuple[Array, Array, Array]:
         """(n,) bool each: below v_low, between it and the band, above the band."""
@@ -176,9 +194,9 @@ class _Banded:
 
     def factors(self, w: Array, inside: Array, *, current: bool = False) -> Array:
         """A law inside the band, and g w^2 outside it."""
-        low, below, above = self.regimes(w)
-        if not (low.any() or below.any() or above.any()):
+        if self.all_inside(w):
             return inside
+        low, below, above = self.regimes(w)
         v_low, v_min, v_max = self.loads.v_low_pu, self.loads.v_min_pu, self.loads.v_max_pu
         end = np.ones(len(w)) if current else 1 / _nonzero(v_min)
         slope = (end - v_low) / _nonzero(v_min - v_low)
@@ -228,6 +246,25 @@ def _fixed_x(some: _Banded, w: Array) -> tuple[Array, Array]:
     _, below, _ = some.regimes(w)
     step = (w / _nonzero(some.loads.v_min_pu)) ** 2
     return np.where(below, step, some.factors(w, np.ones(len(w)))), w**2
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Loads of one model, the rows (k,) that they have among all, and their law."""
+
+    law: _Law
+    here: Array
+    some: _Banded
+
+
+def _laws(loads: Loads) -> list[_Part]:
+    """The models that occur, each once."""
+    found, models = [], set(loads.model.tolist())
+    for model in (model for model in LOAD_MODELS if model in models):
+        here = np.flatnonzero(loads.model == model)
+        some = loads if len(here) == len(loads) else loads.take(here)
+        found.append(_Part(_LAWS[model], here, _Banded.of(some)))
+    return found
 
 
 _LAWS: dict[str, _Law] = {

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dms.network import Network, _current, _slopes
+from dms.network import Network, _slopes
+from dms.pairs import injected_current
 from feeders import Feeder, Generators, Loads, Reactors, library
 from feeders.elements import LOAD_MODELS, loads
 
@@ -94,5 +95,5 @@ def test_slopes_of_the_injected_current(feeder: Feeder, seed: int) -> None:
 
     a, b = _slopes(power, u)
     for step in (1e-4, 1e-4j):
-        change = (_current(power, u + step) - _current(power, u - step)) / 2
+        change = (injected_current(power, u + step) - injected_current(power, u - step)) / 2
         assert a * step + b * np.conj(step) == pytest.approx(change, rel=1e-5, abs=1e-12)
