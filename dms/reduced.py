@@ -16,37 +16,28 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.sparse as sp
 
 from dms import rounds
-from dms.adjoint import Linearised, Sensitivity, SingularError
+from dms.adjoint import Linearised, SingularError
 from dms.bends import Bends
-from dms.box import Box
 from dms.interior import InteriorPoint, InteriorStatus
-from dms.powerflow import PowerFlow
 from dms.program import Numbers, Program
 from dms.quadratic_form import ActiveSet
+from dms.reduced_model import FEASIBLE, NEAR, Point, ReducedModel
 from dms.rounds import Model, Step
-from dms.state_equations import StateFactors
-from dms.stationarity import Balance, complementarity
-from dms.working_set import joining
 from feeders.table import Array
 
 log = logging.getLogger(__name__)
 
-FEASIBLE = 2e-10
-"""Largest violation of a limit's row, per unit squared or of the rating squared, at a solution."""
 LEAST_REACH = 2e-4
 """How far, scaled, a control may always move: what swings less is at rest."""
 GROW = 1.3
 """By how much a control's own trust region grows while it moves on."""
 TINY = 1e-10
 """What the objective might fall by for limits that are not quite reached that is not worth a step."""
-NEAR = 5e-3
-"""Distance from its bound, relative, at which a limit is in the working set from the start."""
 HELD = 1e-5
 """Multiplier of a control's bound, relative to the largest, from which it held in the last tick."""
 SHORT = 1e-2
@@ -59,8 +50,6 @@ ALMOST = 1e-5
 """Violation below which a stationary point is only brought back inside its limits."""
 TRIFLE = 1e-9
 """Most that limits are tightened by for that."""
-STALE = 4
-"""Steps of a power flow from which new factors at its end save more than they cost."""
 CLOSE = 1e3
 """Scaled move, per unit of violation, that may be needed to meet limits that are all but met."""
 
@@ -110,48 +99,18 @@ def solve(
     return replace(point, seconds=time.perf_counter() - began)
 
 
-@dataclass(frozen=True)
-class _Point:
-    """x (n,) whose states obey the laws, limits h and how far over (n_h,), violation, scaled objective."""
-
-    x: Array
-    h: Array
-    over: Array
-    theta: float
-    f: float
-
-
 @dataclass
-class _Search:
-    """The state of the method between rounds."""
+class _Search(ReducedModel):
+    """The rounds: steps by models of where the method stands, until it stands at a KKT point."""
 
-    program: Program
-    numbers: Numbers
-    scale: float
     options: ReducedOptions
-    rounds: int = 0
-    rejected: int = 0
-    pairs: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.flow: PowerFlow = self.program.once("power_flow", lambda: PowerFlow(self.program))
-        self.split = Sensitivity.of(self.program)
-        self.box = Box.of(self.split, self.numbers)
-        self.s = self.box.scale
-        self.factors: StateFactors | None = self.flow.unloaded
-        self.steps = 0  # of the last power flow with them
-        self.work = np.zeros(len(self.split.limits), dtype=bool)
+        super().__post_init__()
+        self.rejected = 0
+        self.pairs: list[tuple[float, float]] = []
         self.held: Array | None = None
-        self.gradients: dict[int, Array] = {}  # of limits, as they were when last asked
-        self.adjoints: dict[int, Array] = {}
-        self.fresh, self.exact = np.zeros(0, dtype=bool), False  # gradients made anew; all that bind are
         self.bends = Bends(self.s)
-        self.limit_multipliers = np.zeros(len(self.split.limits))
-        self.binding = 0
-        self.point: _Point | None = None
-        self.balance, self.largest = Balance(np.inf, np.inf, np.inf), 1.0
-        self.here: Linearised | None = None  # the point that was judged last, by the multipliers as they are
-        self.curvature = self.scale * self.program.objective_curvature[self.split.controls] * self.s**2
         states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
         self.foreign = bool(self.program.gradient(np.ones(self.program.n))[states].any())
         self.reach, self.moved = np.ones(len(self.s)), np.zeros(len(self.s))
@@ -252,70 +211,6 @@ class _Search:
         large = n > most.max_rows or (n + len(self.box.plain)) * n_u > most.max_size
         return self.foreign or large or self.binding * n_u > most.max_bound
 
-    def _at(self, u: Array, x: Array) -> _Point | None:
-        """The power flow at controls u, from the states of x; None where there is none."""
-        x = x.copy()
-        x[self.split.controls] = u
-        found, factors = self.flow.settle(x, self.numbers, self.factors)
-        if not found.converged:
-            return None
-        self.factors, self.steps = factors, found.iterations
-        h = self.program.constraints(found.x)[self.split.limits]
-        over = self.box.over(h)
-        theta = max(float(over.max(initial=0.0)), 0.0)
-        return _Point(found.x, h, over, theta, self.scale * self.program.objective(found.x))
-
-    def _here(self) -> Linearised:
-        """Derivatives at the point, by new factors where the last power flow said that they are too old."""
-        assert self.point is not None
-        old = self.steps >= STALE or self.factors is self.flow.unloaded
-        return self.split.at(self.point.x, None if old else self.factors, self.adjoints)
-
-    def _enlarge(self, point: _Point, margin: float = 0.0) -> int:
-        """Limits beyond or near their bounds join the working set; of those that read the same, one does."""
-        outside = ~self.work & ~self.split.linear & (point.over > FEASIBLE - margin)
-        new = joining(point.over, outside, self.work, self.rounds)
-        self.work[new] = True
-        return len(new)
-
-    def _model(self, here: Linearised) -> tuple[Model, Array]:
-        """The model around the point, without curvature; and which limits its rows are, with their scale."""
-        split, point = self.split, self.point
-        assert point is not None
-        chosen = np.flatnonzero(self.work)
-        a = self._gradients(here, chosen) * self.s
-        size = np.maximum(np.abs(a).max(axis=1, initial=0.0), 1e-9)
-        lo, hi = (bound[split.limits] for bound in (self.numbers.row_lo, self.numbers.row_hi))
-        u = point.x[split.controls]
-        plain = self.box.plain
-        matrix = here.plain_rows(plain) @ sp.diags(self.s)
-        gradient = self.scale * self.program.gradient(point.x)[split.controls] * self.s
-        model = Model(
-            g=gradient,
-            lo=np.minimum((self.box.lo - u) / self.s, 0.0),
-            hi=np.maximum((self.box.hi - u) / self.s, 0.0),
-            curvature=self.curvature,
-            bend=np.zeros((0, len(u))),
-            stiffness=np.zeros(0),
-            a=a / size[:, None],
-            row_lo=(lo[chosen] - point.h[chosen]) / size,
-            row_hi=(hi[chosen] - point.h[chosen]) / size,
-            plain=matrix.tocsr(),
-            plain_lo=lo[plain] - point.h[plain],
-            plain_hi=hi[plain] - point.h[plain],
-        )
-        self.size = size
-        return model, chosen
-
-    def _gradients(self, here: Linearised, chosen: Array) -> Array:
-        """Of the limits chosen (k, n_u): anew where they bind, as they were where they only might."""
-        assert self.point is not None
-        binds = (self.limit_multipliers != 0) | (self.point.over > 0)
-        new = [k for k in chosen if binds[k] or k not in self.gradients]
-        self.fresh = np.isin(chosen, new)
-        self.gradients |= dict(zip(new, here.gradients(np.array(new, dtype=int)), strict=True))
-        return np.array([self.gradients[k] for k in chosen]).reshape(len(chosen), len(self.s))
-
     def _radius(self, radius: float, model: Model) -> Array:
         """Trust region of every control; the peak follows the others."""
         bounded = np.isfinite(self.box.hi - self.box.lo)
@@ -330,58 +225,6 @@ class _Search:
         self.reach[back] = np.maximum(half, LEAST_REACH)[back]
         self.reach[on] = np.minimum(GROW * self.reach[on], 1.0)
         self.moved = np.where(y != 0, y, self.moved)
-
-    def _is_stationary(self, model: Model, chosen: Array, step: Step) -> bool:
-        """By the gradient at the point itself and the model's multipliers, which are kept."""
-        assert self.point is not None
-        pull = model.g + model.a.T @ step.rows + model.plain.T @ step.plain
-        lost = complementarity(step.rows, model.row_lo, model.row_hi)
-        lost += complementarity(step.plain, model.plain_lo, model.plain_hi)
-        self.largest = float(max(1.0, *(np.abs(v).max(initial=0.0) for v in (model.g, step.rows))))
-        self.here, self.limit_multipliers = None, np.zeros(len(self.split.limits))
-        self.limit_multipliers[chosen] = step.rows / self.size
-        self.limit_multipliers[self.box.plain] = step.plain
-        self.binding = int(np.count_nonzero(step.rows))
-        self.balance = Balance.of(
-            pull,
-            (-model.lo, model.hi),
-            model.curvature,
-            lost=lost,
-            size=self.largest,
-            f=self.point.f,
-        )
-        self.exact = bool(self.fresh[step.rows != 0].all())
-        return self._holds() and self.exact
-
-    def _holds(self) -> bool:
-        return self.balance.holds(curved=bool(self.curvature.any()), tied=bool(len(self.box.plain)))
-
-    def _is_over(self, here: Linearised) -> bool:
-        """The same at a new point with the last one's multipliers: after Newton's step they are right."""
-        assert self.point is not None
-        u, limits, gradient = (
-            here.x[self.split.controls],
-            self.limit_multipliers,
-            self.scale * self.program.gradient(here.x),
-        )
-        self.here, self.lagrangian = here, (gradient, here.law_multipliers(gradient, limits), limits)
-        pull = self.s * here.stationarity(*self.lagrangian)
-        lo, hi = (
-            bound[self.split.limits] - self.point.h for bound in (self.numbers.row_lo, self.numbers.row_hi)
-        )
-        self.balance = Balance.of(
-            pull,
-            (np.maximum((u - self.box.lo) / self.s, 0.0), np.maximum((self.box.hi - u) / self.s, 0.0)),
-            self.curvature,
-            lost=complementarity(limits, lo, hi),
-            size=self.largest,
-            f=self.point.f,
-        )
-        return self._holds()
-
-    def _is_done(self) -> bool:
-        assert self.point is not None
-        return self.point.theta <= FEASIBLE
 
     def _use_up(self, step: Step) -> None:
         """What is left of the limits, by one more step where that keeps them."""
@@ -436,7 +279,7 @@ class _Search:
         return False, radius
 
     def _second_order(
-        self, model: Model, chosen: Array, y: Array, trial: _Point, radius: float
+        self, model: Model, chosen: Array, y: Array, trial: Point, radius: float
     ) -> bool | None:
         """The step corrected for what the limits did beyond their linear prediction; None if no better."""
         point = self.point
@@ -453,7 +296,7 @@ class _Search:
         self._enlarge(corrected)
         return True
 
-    def _accepts(self, trial: _Point, predicted: float) -> bool:
+    def _accepts(self, trial: Point, predicted: float) -> bool:
         """Filter: better in objective or in violation than every pair, and enough of what was predicted."""
         point = self.point
         assert point is not None
@@ -472,29 +315,3 @@ class _Search:
             return False
         self.pairs.append((old, point.f))
         return True
-
-    def finish(self, status: InteriorStatus) -> InteriorPoint:
-        """The point with multipliers of the unscaled objective."""
-        p = self.program
-        lower, upper, rows = np.zeros(p.n), np.zeros(p.n), np.zeros(p.m)
-        x = self.numbers.x0 if self.point is None else self.point.x
-        if status is InteriorStatus.SOLVED:
-            if self.here is None or self.here.x is not x:
-                self._is_over(self.split.at(x, self.factors, self.adjoints))
-            assert self.here is not None
-            rows[self.flow.rows], rows[self.split.limits] = self.lagrangian[1:]
-            pull = self.here.stationarity(*self.lagrangian)
-            pull = self.box.to_rows(x[self.split.controls], pull, rows)
-            lower[self.split.controls] = np.maximum(pull, 0.0)
-            upper[self.split.controls] = np.maximum(-pull, 0.0)
-        return InteriorPoint(
-            x=x,
-            row_multipliers=rows / self.scale,
-            lower_multipliers=lower / self.scale,
-            upper_multipliers=upper / self.scale,
-            status=status,
-            objective=p.objective(x),
-            iterations=self.rounds,
-            seconds=0.0,
-            numbers=self.numbers,
-        )
