@@ -16,11 +16,13 @@ import scipy.sparse as sp
 
 from dms.powerflow import PowerFlow
 from dms.program import Program
-from dms.state_equations import StateFactors
+from dms.state_equations import REFINED, StateFactors
 from feeders.table import Array
 
 MANY = 6
 """Limits for whose gradients factors of the point itself cost less than refining with those of another."""
+ENOUGH = 1e-8
+"""Relative residual of the adjoint of a limit's gradient: more digits than a step by it can use."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Linearised:
         for k, limit in enumerate(limits.tolist()):
             if limit in self._adjoints:
                 start[:, k] = self._adjoints[limit]
-        self._adjoint = self._solve(by_state, start)
+        self._adjoint = self._solve(by_state, start, ENOUGH)
         self._adjoints |= dict(zip(limits.tolist(), self._adjoint.T, strict=True))
         by_laws = self._laws_by_control.T @ self._adjoint
         return np.asarray(self._limits_by_control[limits].toarray() - by_laws.T)
@@ -166,6 +168,10 @@ class Linearised:
         z[split.flow.states] = -self.factors.approximate(self._laws_by_control[:, controls].toarray())
         return np.asarray(z[split.bending])
 
+    def bending(self, move: Array) -> Array:
+        """Of a move of all variables (n,) that of those that bend anything, (n_b,)."""
+        return np.asarray(move[self.split.bending])
+
     def curvature(self, moves: Array, multipliers: Array) -> Array:
         """Z' (sum_k lambda_k hess c_k) Z along moves (n_b, k): how the Lagrangian bends, (k, k).
 
@@ -180,13 +186,13 @@ class Linearised:
         half = moves.T @ (sp.csr_matrix((values, (row, col)), shape=(len(bending),) * 2) @ moves)
         return np.asarray(half + half.T)
 
-    def _solve(self, b: Array, start: Array) -> Array:
+    def _solve(self, b: Array, start: Array, enough: float = REFINED) -> Array:
         """F_s^-T b from a solution near by; factors that are too old are renewed.
 
         Raises  SingularError  the state Jacobian is singular, or all but
         """
         for _ in range(2):
-            found = self.factors.solve_transposed(b, self._state_matrix, start)
+            found = self.factors.solve_transposed(b, self._state_matrix, start, enough)
             if found is not None:
                 return found
             self._renew()

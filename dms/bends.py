@@ -37,6 +37,7 @@ class Bends:
     def __init__(self, scale: Array) -> None:
         self.scale = scale
         self._loose = np.zeros(0, dtype=int)  # of the last round
+        self.drift: Array | None = None  # (n,) how all variables move before any control that is free
         self._moves: dict[int, Array] = {}  # as they were when first asked
 
     def solve(
@@ -73,7 +74,14 @@ class Bends:
             return model
         moves = np.stack([self._moves[control] for control in loose], axis=1)
         size = self.scale[loose]
-        weights, vectors = np.linalg.eigh(here.curvature(moves, multipliers) * np.outer(size, size))
+        if self.drift is not None:  # the gradient is that at the drift's end
+            curvature = here.curvature(np.column_stack([moves, here.bending(self.drift)]), multipliers)
+            g = model.g.copy()
+            g[loose] += size * curvature[:-1, -1]
+            model, curvature = replace(model, g=g), curvature[:-1, :-1]
+        else:
+            curvature = here.curvature(moves, multipliers)
+        weights, vectors = np.linalg.eigh(curvature * np.outer(size, size))
         kept = weights > FLATTEST * np.abs(weights).max(initial=0.0)
         kept[-1] = True  # a stiffness of 0, where all bends the other way, says that it was asked
         bend = np.zeros((int(kept.sum()), len(self.scale)))

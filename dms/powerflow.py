@@ -67,10 +67,10 @@ class PowerFlow:
         factors  of a point near by, to save a factorisation
         Returns  the point, and the factors last used
         """
-        x, goal = x.copy(), numbers.row_lo[self.rows]
+        x = x.copy()
         last, lu = np.inf, factors
         for k in range(ROUNDS):
-            gap = goal - self._laws.at(x)
+            gap = self.gap(x, numbers)
             size = float(np.abs(gap).max(initial=0.0))
             if size < tolerance or not np.isfinite(size):
                 return PowerFlowPoint(x, size < tolerance, k, size), lu
@@ -84,6 +84,10 @@ class PowerFlow:
             last = size
             x[self.states] += lu.approximate(gap)
         return PowerFlowPoint(x, size < 100 * tolerance, k, size), lu
+
+    def gap(self, x: Array, numbers: Numbers) -> Array:
+        """What the laws lack at x (n,), per unit: b - F(x), (n_s,)."""
+        return np.asarray(numbers.row_lo[self.rows] - self._laws.at(x))
 
     def factorise(self, x: Array) -> StateFactors:
         """Factors of the state Jacobian at x (n,).

@@ -40,6 +40,10 @@ TINY = 1e-10
 """What the objective might fall by for limits that are not quite reached that is not worth a step."""
 HELD = 1e-5
 """Multiplier of a control's bound, relative to the largest, from which it held in the last tick."""
+MUCH = 1e-3
+"""How far beyond its bound a limit is foreseen that is worth another look before the move."""
+BESIDE, AT = 1e-4, 1e-12
+"""Scaled distance from it within which a control stood at such a bound, and at any."""
 SHORT = 1e-2
 """Scaled step after which the multipliers are worth a look before another round."""
 FLAT = 1e-3
@@ -111,8 +115,9 @@ class _Search(ReducedModel):
         self.pairs: list[tuple[float, float]] = []
         self.held: Array | None = None
         self.bends = Bends(self.s)
-        states = np.setdiff1d(np.arange(self.program.n), self.split.controls)
-        self.foreign = bool(self.program.gradient(np.ones(self.program.n))[states].any())
+        slope = self.program.gradient(np.ones(self.program.n))
+        slope[self.split.controls] = 0.0
+        self.foreign = bool(slope.any())
         self.reach, self.moved = np.ones(len(self.s)), np.zeros(len(self.s))
 
     # Rounds ---------------------------------------------------------------------------------
@@ -121,16 +126,15 @@ class _Search(ReducedModel):
         x = self.numbers.x0.copy() if warm is None else warm.x.copy()
         given = self.program.columns("given")
         x[given] = self.numbers.x_lo[given]
-        self.point = self._at(np.clip(x[self.split.controls], self.box.lo, self.box.hi), x)
+        self.point = None if warm is None else self._predicted(x, warm)
+        if self.point is None:
+            if warm is not None:
+                self._recall(warm)
+                self.rounds = 0
+            self.point = self._at(np.clip(x[self.split.controls], self.box.lo, self.box.hi), x)
         if self.point is None:
             return InteriorStatus.FAILED
-        if warm is not None:
-            self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
-            self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
-            self.binding = int(self.work.sum())
-            z = (warm.upper_multipliers - warm.lower_multipliers)[self.split.controls]
-            self.held = np.where(np.abs(z) > HELD * np.abs(z).max(initial=0.0), np.sign(z), 0).astype(int)
-        self._enlarge(self.point, NEAR)
+        self._enlarge(self.point, 0.1 * NEAR if self.rounds else NEAR)
         radius, here = 1.0, self._here()
         while self.rounds < self.options.max_rounds and self.rejected < self.options.max_rejected:
             self.rounds += 1
@@ -147,7 +151,7 @@ class _Search(ReducedModel):
             if (rests and self.exact) or (stationary and self._is_done()):
                 self._use_up(step)
                 return InteriorStatus.SOLVED
-            if stationary and self.point.theta < ALMOST:
+            if stationary and self.point.theta < ALMOST and not self._is_newtons(model, step):
                 # A little more than is asked, for the cables of a bundle not in the working set; and no
                 # long way along equal objectives only to meet the limits.
                 near = min(radius, max(1e-6, CLOSE * self.point.theta))
@@ -162,6 +166,69 @@ class _Search(ReducedModel):
             if self._is_done() and self._is_newtons(model, step) and self._is_over(here):
                 return InteriorStatus.SOLVED
         return InteriorStatus.LIMIT
+
+    def _recall(self, warm: InteriorPoint) -> None:
+        """Which limits and bounds held at the last tick's optimum, and how hard."""
+        self.limit_multipliers = self.scale * warm.row_multipliers[self.split.limits]
+        self.work |= rounds.felt(self.limit_multipliers * ~self.split.linear)
+        self.binding = int(self.work.sum())
+        u, z = (v[self.split.controls] for v in (warm.x, warm.upper_multipliers - warm.lower_multipliers))
+        pulled = np.abs(z) > HELD * np.abs(z).max(initial=0.0)
+        self.held = np.where(pulled, np.sign(z), 0).astype(int)
+        if warm.numbers is not None:  # a free control's pull is what its optimum was found to
+            lo, hi = (bound[self.split.controls] for bound in (warm.numbers.x_lo, warm.numbers.x_hi))
+            near = np.where(pulled, BESIDE, AT) * self.s
+            self.held = np.where(u <= lo + near, -1, np.where(u >= hi - near, 1, 0))
+
+    def _predicted(self, x: Array, warm: InteriorPoint) -> Point | None:
+        """Where the last tick's optimum x (n,) leads to, None where that is not to be had.
+
+        Laws and limits are taken as linear at x itself, whose states are still those of the last exports:
+
+            h + G du + (F_s^-T h_s')' gap,      gap = b - F(x)
+
+        An optimum moves along with the exports and its voltages stay where they are; not so the power flow of
+        its curtailments, whose gradients have half of the active bounds change that do not.
+        """
+        self._recall(warm)
+        self.point, gap = self._measured(x), self.flow.gap(x, self.numbers)
+        self._enlarge(self.point, NEAR)
+        here, u = self.split.at(x, None, self.adjoints), x[self.split.controls]
+        self.rounds += 1
+        while not self._is_too_large():
+            model, chosen = self._model(here)
+            shift = np.array([self.adjoints[k] @ gap for k in chosen])
+            model = model.about(np.zeros(len(u)), shift / self.size)
+            if model.curvature.any():
+                step = rounds.solve(model, self._guess(chosen))
+            elif len(self.box.plain) or self.program.stage:  # a peak
+                step = rounds.solve(model)
+            else:
+                model, step = self._curved(here, model, chosen, self._drift(here, x))
+            if step is None or step.slack:
+                return None
+            self.held = step.controls
+            self._is_stationary(model, chosen, step)
+            goal = np.clip(u + self.s * step.y, self.box.lo, self.box.hi)
+            there = self._measured(self._followed(here, x, goal))
+            if not self._enlarge(there, -MUCH):
+                self.factors = here.factors
+                return self._at(goal, there.x)
+        return None
+
+    def _followed(self, here: Linearised, x: Array, u: Array) -> Array:
+        """x (n,) with controls u, and the states that the laws, linear at x, give them."""
+        there = x.copy()
+        there[self.split.controls] = u
+        there[self.flow.states] += here.factors.approximate(self.flow.gap(there, self.numbers))
+        return there
+
+    def _drift(self, here: Linearised, x: Array) -> Array:
+        """How all variables move (n,) while the controls that bounds hold follow these."""
+        u = x[self.split.controls]
+        assert self.held is not None
+        bound = np.where(self.held < 0, self.box.lo, np.where(self.held > 0, self.box.hi, u))
+        return self._followed(here, x, bound) - x
 
     def _step(self, here: Linearised, model: Model, chosen: Array) -> tuple[Model, Step, bool] | None:
         """The model's minimum in the whole box, with the model it is of; and if it says to stay.
@@ -188,12 +255,18 @@ class _Search(ReducedModel):
         self.held = None if step is None else step.controls
         return None if step is None else (bent, step, self._is_stationary(model, chosen, step))
 
-    def _curved(self, here: Linearised, model: Model, chosen: Array) -> tuple[Model, Step | None]:
-        """The same with the Lagrangian's curvature, from the bounds that are thought to hold."""
+    def _curved(
+        self, here: Linearised, model: Model, chosen: Array, drift: Array | None = None
+    ) -> tuple[Model, Step | None]:
+        """The same with the Lagrangian's curvature, from the bounds that are thought to hold.
+
+        drift  (n,) how all variables move even where the controls that are free do not
+        """
         limits = self.limit_multipliers[chosen] * self.size
         multipliers = np.zeros(self.program.m)
         multipliers[self.split.limits] = self.limit_multipliers
         multipliers[self.flow.rows] = here.law_multipliers_of((limits / self.size)[self.fresh])
+        self.bends.drift = drift
         return self.bends.solve(here, model, limits, multipliers, self._guess(chosen))
 
     def _guess(self, chosen: Array) -> ActiveSet | None:

@@ -27,7 +27,7 @@ FEASIBLE = 2e-10
 """Largest violation of a limit's row, per unit squared or of the rating squared, at a solution."""
 NEAR = 5e-3
 """Distance from its bound, relative, at which a limit is in the working set from the start."""
-STALE = 4
+STALE = 5
 """Steps of a power flow from which new factors at its end save more than they cost."""
 
 
@@ -77,10 +77,14 @@ class ReducedModel:
         if not found.converged:
             return None
         self.factors, self.steps = factors, found.iterations
-        h = self.program.constraints(found.x)[self.split.limits]
+        return self._measured(found.x)
+
+    def _measured(self, x: Array) -> Point:
+        """Limits and objective at x (n,)."""
+        h = self.program.constraints(x)[self.split.limits]
         over = self.box.over(h)
         theta = max(float(over.max(initial=0.0)), 0.0)
-        return Point(found.x, h, over, theta, self.scale * self.program.objective(found.x))
+        return Point(x, h, over, theta, self.scale * self.program.objective(x))
 
     def _here(self) -> Linearised:
         """Derivatives at the point, by new factors where the last power flow said that they are too old."""

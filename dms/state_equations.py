@@ -143,16 +143,23 @@ class StateFactors:
 
     def solve(self, b: Array, matrix: sp.csc_matrix | None = None) -> Array | None:
         """J^-1 b, refined; None where the factors are too far from `matrix` (default: their own)."""
-        return self._refined(b, matrix, None, transposed=False)
+        return self._refined(b, matrix, None, REFINED, transposed=False)
 
     def solve_transposed(
-        self, g: Array, matrix: sp.csc_matrix | None = None, start: Array | None = None
+        self,
+        g: Array,
+        matrix: sp.csc_matrix | None = None,
+        start: Array | None = None,
+        enough: float = REFINED,
     ) -> Array | None:
-        """J^-T g, refined, from a solution near by; None where the factors are too far from `matrix`."""
-        return self._refined(g, matrix, start, transposed=True)
+        """J^-T g, refined, from a solution near by; None where the factors are too far from `matrix`.
+
+        enough  relative residual at which it is done
+        """
+        return self._refined(g, matrix, start, enough, transposed=True)
 
     def _refined(
-        self, b: Array, matrix: sp.csc_matrix | None, start: Array | None, *, transposed: bool
+        self, b: Array, matrix: sp.csc_matrix | None, start: Array | None, enough: float, *, transposed: bool
     ) -> Array | None:
         a: Any = self.matrix if matrix is None else matrix
         a = a.T if transposed else a
@@ -165,10 +172,10 @@ class StateFactors:
             if not worst < 0.5 * last:
                 break
             last = worst
-            if worst <= REFINED * size:
+            if worst <= enough * size:
                 break
             x = x + self.approximate(gap, transposed=transposed)
-        return x if last <= SOLVED * size else None
+        return x if last <= max(SOLVED, enough) * size else None
 
 
 def _nodes(program: Program, rows: Array, cols: Array) -> tuple[Array, Array] | None:

@@ -251,3 +251,59 @@ def test_an_infeasible_quadratic_is_not_called_solved() -> None:
         stiffness=np.zeros(0),
     )
     assert not quadratic.solve(q).converged
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_where_the_last_optimum_leads_is_nearer_its_limits(norm: str) -> None:
+    """With exports 3 % higher: than its curtailments are, by more than an order of magnitude."""
+    problem, request = _tick(1, norm)
+    last = solve(problem, request, method="reduced").point
+    first = last.earlier[0] if last.earlier else last
+    numbers = _numbers(problem, problem.request(1.03 * request.p_export_kw))
+    program = problem.program.for_stage(0)
+    scale = objective_scale(problem, numbers, 0)
+
+    def search() -> reduced._Search:
+        return reduced._Search(program, numbers, scale, reduced.WARM)
+
+    left = search()
+    there = left._at(np.clip(first.x[left.split.controls], left.box.lo, left.box.hi), first.x)
+    led = search()._predicted(first.x.copy(), first)
+    assert led.theta < 0.05 * there.theta
+    assert np.abs(problem.power_flow.gap(led.x, numbers)).max() < 1e-9  # a power flow all the same
+
+
+def test_a_limit_that_the_way_leads_beyond_is_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is not among those near their bounds: here none is, and the one that bound is forgotten."""
+    problem, request = _tick(2, "l1")
+    last = solve(problem, request, method="reduced").point
+    numbers = _numbers(problem, problem.request(1.2 * request.p_export_kw))
+    scale = objective_scale(problem, numbers)
+    monkeypatch.setattr(reduced, "NEAR", -np.inf)
+    thetas = []
+    for much in (reduced.MUCH, np.inf):
+        monkeypatch.setattr(reduced, "MUCH", much)
+        search = reduced._Search(problem.program, numbers, scale, reduced.WARM)
+        over = search.box.over(problem.program.constraints(last.x)[search.split.limits])
+        forgotten = replace(last, row_multipliers=np.zeros(problem.program.m))
+        forgotten.row_multipliers[search.split.limits[np.argmin(over)]] = 1.0  # far away
+        thetas.append(search._predicted(last.x.copy(), forgotten).theta)
+        assert (search.work.sum() > 1) == np.isfinite(much)
+    assert thetas[0] < 0.1 * thetas[1]
+
+
+def test_bounds_of_the_last_tick_are_those_its_controls_stood_at() -> None:
+    """A free control's pull is not quite zero, and a bound's may be."""
+    problem, request = _tick(1, "linf")
+    numbers = _numbers(problem, request)
+    last = solve(problem, request, method="reduced").point
+    search = reduced._Search(problem.program, numbers, objective_scale(problem, numbers), reduced.WARM)
+    controls = search.split.controls
+    lo, hi, u = (part[controls] for part in (last.numbers.x_lo, last.numbers.x_hi, last.x))
+    free = np.flatnonzero((u > lo + 1e-3 * search.s) & (u < hi - 1e-3 * search.s))[0]
+    pulled = replace(last, lower_multipliers=last.lower_multipliers.copy())
+    pulled.lower_multipliers[controls[free]] = last.lower_multipliers.max()
+    search._recall(pulled)
+    assert search.held[free] == 0
+    assert (search.held[u == lo] == -1).all()
+    assert (search.held[u == hi] == 1).all()
