@@ -110,7 +110,8 @@ class Network:
         # Pivots in the order of the network are several times faster, and refined where they are used.
         self._order = complex_order(self._matrix, np.arange(self.n))
         self._circuit = self._solver(scaled) or self._lu.solve
-        self._no_load = self._circuit(self._rhs)
+        rough = self._circuit(self._rhs)
+        self._no_load = rough + self._circuit(self._rhs - self._matrix @ rough)
         self._usual, self._nodes = self._with_usual_loads()
 
     def _solver(self, matrix: sp.csc_matrix) -> Solve | None:
@@ -269,7 +270,7 @@ class Network:
         powered[self._own_pairs()] = True
         place = self.feeder.nodes.bus[1:]
         try:
-            return Nodes(self._matrix, self._rhs, place=place, powered=powered[1:], loads=like)
+            return Nodes(self._matrix, self._no_load, place=place, powered=powered[1:], loads=like)
         except RuntimeError:
             return None
 

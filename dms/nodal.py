@@ -7,7 +7,7 @@ Branches obey linear laws that never change, so their currents i are told by the
 S has a half to a third of the unknowns of M. Nodes p that current only passes through obey linear laws as
 well. Where they have few neighbours they are eliminated (Kron's reduction); the rounds are on the others, k:
 
-    S' v_k = j_k(v_k) + j',   S' = S_kk - S_kp S_pp^-1 S_pk,   j' = j_e,k - S_kp S_pp^-1 j_e,p
+    S' dv_k = j_k(v_k),   S' = S_kk - S_kp S_pp^-1 S_pk,   dv = v - v_0,   v_0 without loads
 
 S takes differences of voltages across impedances near zero, and what it knows of potentials that a trace of
 charging holds is rounding: these rounds only bring a start, and `dms.network` ends with the whole circuit.
@@ -25,8 +25,8 @@ from scipy.sparse.linalg import SuperLU
 from dms.ordering import EliminationOrder, block_inverse, minimum_degree
 from feeders.table import Array
 
-SMALL = 1e-9
-"""Largest change of a voltage, per unit, after which the whole circuit takes over."""
+SMALL = 5e-12
+"""Largest change of a voltage, per unit, expected of the next round at which the whole circuit takes over."""
 SLOW_AFTER, SLOW = 4, 0.65
 """Rounds after which one that leaves this much of a step is the last."""
 MOST = 30
@@ -37,10 +37,11 @@ FEW = 3
 class Nodes:
     """The circuit seen from the nodes with power, factorised once.
 
-    matrix, rhs  M (n + b, n + b) and (0, e), scaled
-    place        (n,) int  what is eliminated together or not at all, the bus of every node
-    powered      (n,) bool  nodes where power may be drawn or fed in
-    loads        (n, n) what of the usual loads is like an admittance; in the factors only
+    matrix   (n + b, n + b) M, scaled
+    no_load  (n + b,) voltages and currents without loads; its error stays in every start
+    place    (n,) int  what is eliminated together or not at all, the bus of every node
+    powered  (n,) bool  nodes where power may be drawn or fed in
+    loads    (n, n) what of the usual loads is like an admittance; in the factors only
 
     Raises  RuntimeError  nothing is powered, or Z, S, S_pp or S' is singular
     """
@@ -48,7 +49,7 @@ class Nodes:
     def __init__(
         self,
         matrix: sp.csr_matrix,
-        rhs: Array,
+        no_load: Array,
         *,
         place: Array,
         powered: Array,
@@ -59,8 +60,8 @@ class Nodes:
         if inverse is None or not powered.any():
             raise RuntimeError("the branches do not fall into small blocks, or there is no power anywhere")
         self._inverse, self._through = inverse, (matrix[:n, n:] @ inverse).tocsr()
-        self._back, self._i_e = inverse @ matrix[n:, :n], inverse @ rhs[n:]
-        s, j_e = (matrix[:n, :n] - self._through @ matrix[n:, :n]).tocsr(), -(self._through @ rhs[n:])
+        self._back, self._no_load = inverse @ matrix[n:, :n], no_load
+        s = (matrix[:n, :n] - self._through @ matrix[n:, :n]).tocsr()
         p, k = _split(s, place, powered)
         self._passed, self.kept, self._order = p, k, np.concatenate([p, k])
         # Loads are on kept nodes alone: what p adds to them is the same with and without.
@@ -68,25 +69,25 @@ class Nodes:
         self._s = _reduced(s[k][:, k], self._lu)
         self._lu_kept = _factorise(self._s if loads is None else self._s - loads[k][:, k])
         self._lu_passed = _factorise(s[p][:, p]) if len(p) else None
-        self._s_pk, self._j_p = s[p][:, k], j_e[p]
-        self._j = j_e[k] - s[k][:, p] @ self._at_passed(self._j_p)
+        self._s_pk, self._v_0 = s[p][:, k], no_load[k]
 
     def start(self, x: Array, injected: Callable[[Array], Array]) -> tuple[Array, int]:
         """Voltages and currents (n + b,) nearer to the solution than x, or x, and the rounds this took.
 
         injected  j_k(v_k) (n_kept,), scaled, at voltages (n_kept,) of the nodes `kept`
         """
-        v, last = x[self.kept], np.inf
+        dv, last = x[self.kept] - self._v_0, np.inf
         for rounds in range(1, MOST + 1):
-            step = self._lu_kept.solve(injected(v) + self._j - self._s @ v)
+            step = self._lu_kept.solve(injected(self._v_0 + dv) - self._s @ dv)
             size = float(np.abs(step).max(initial=0.0))
             if not size <= 10 * last:
                 return x, rounds
-            v += step
-            if size < SMALL or (rounds > SLOW_AFTER and size > SLOW * last):
+            dv += step
+            rate = size / last if np.isfinite(last) else 1.0
+            if size * rate < SMALL or (rounds > SLOW_AFTER and rate > SLOW):
                 break
             last = size
-        return self._whole(v), rounds
+        return self._whole(dv), rounds
 
     def solve(self, b: Array) -> Array:
         """M^-1 b with the usual loads in M, (n + b,), to the accuracy of pivots on the diagonal."""
@@ -97,17 +98,14 @@ class Nodes:
         x[n:] = i - self._back @ x[:n]
         return x
 
-    def _whole(self, v_k: Array) -> Array:
-        """Voltages and currents (n + b,) of the whole circuit at voltages (n_kept,)."""
-        n, x = self.n, np.empty(self.n + len(self._i_e), dtype=complex)
-        x[self.kept] = v_k
-        x[self._passed] = self._at_passed(self._j_p - self._s_pk @ v_k)
-        x[n:] = self._i_e - self._back @ x[:n]
-        return x
-
-    def _at_passed(self, j: Array) -> Array:
-        """S_pp^-1 j"""
-        return j if self._lu_passed is None else self._lu_passed.solve(j)
+    def _whole(self, dv_k: Array) -> Array:
+        """Voltages and currents (n + b,) of the whole circuit at changes (n_kept,) of voltages."""
+        n, dx = self.n, np.empty(len(self._no_load), dtype=complex)
+        dx[self.kept] = dv_k
+        if self._lu_passed is not None:
+            dx[self._passed] = -self._lu_passed.solve(self._s_pk @ dv_k)
+        dx[n:] = -(self._back @ dx[:n])
+        return self._no_load + dx
 
 
 def _factorise(matrix: sp.csr_matrix) -> SuperLU:

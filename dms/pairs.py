@@ -38,7 +38,8 @@ class Pairs:
         row, col, one = np.concatenate(rows), np.concatenate(cols), np.concatenate(sign)
         shape = (len(pair), len(v_base_v))
         across = sp.coo_matrix((one * v_base_v[col], (row, col)), shape=shape).tocsr()
-        return Pairs(across, (across.T / S_BASE_VA).tocsr())
+        # Complex, as what they are multiplied with: each product would convert them.
+        return Pairs(across.astype(complex), (across.T / S_BASE_VA).tocsr().astype(complex))
 
     def at(self, nodes: Array) -> Pairs | None:
         """The same with only these nodes (k,) as columns; None where a pair has another one."""

@@ -70,8 +70,7 @@ def _first_seen(names: Array) -> tuple[Array, Array]:
     """Index of each distinct name's first occurrence, and the number of each entry, in order."""
     number: dict[str, int] = {}
     unit = np.array([number.setdefault(name, len(number)) for name in names], dtype=int)
-    first = np.array([int(np.flatnonzero(unit == k)[0]) for k in range(len(number))], dtype=int)
-    return first, unit
+    return np.unique(unit, return_index=True)[1], unit
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,9 @@ class DmsRequest:
             "q_kvar": zero,
             "p_load_kw": loads.p_kw,
             "q_load_kvar": loads.q_kvar,
-            "units": Units.of(connections),
         }
+        if "units" not in given:
+            values["units"] = Units.of(connections)
         request = DmsRequest(p_export_kw=p_export_kw, **{**values, **given})  # type: ignore[arg-type]
         _check_length("p_load_kw", request.p_load_kw, len(loads), "loads")
         return request

@@ -226,7 +226,8 @@ def _constant_current(some: _Banded, w: Array) -> tuple[Array, Array]:
 
 def _cvr(some: _Banded, w: Array) -> tuple[Array, Array]:
     with np.errstate(divide="ignore", over="ignore"):
-        return some.factors(w, w**some.loads.cvr_p), some.factors(w, w**some.loads.cvr_q)
+        p, q = w**some.loads.cvr_p, w**some.loads.cvr_q
+        return (p, q) if some.all_inside(w) else (some.factors(w, p), some.factors(w, q))
 
 
 def _zip(some: _Banded, w: Array) -> tuple[Array, Array]:

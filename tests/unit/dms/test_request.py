@@ -109,3 +109,9 @@ def test_a_units_largest_curtailment_leaves_no_connection_below_zero(feeder: Fee
     most = units.unit_export_kw(lopsided)
     assert most.tolist() == [1.0, 4.0, 3.0]
     assert (lopsided - units.split_kw(most)).min() == 0.0
+
+
+def test_units_that_are_given_are_not_looked_for(feeder: Feeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = Units.of(feeder[Connections])
+    monkeypatch.setattr(Units, "of", staticmethod(lambda *_: pytest.fail("looked for")))
+    assert DmsRequest.of(feeder, GOOD, units=units).units is units

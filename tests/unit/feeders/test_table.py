@@ -69,6 +69,7 @@ def test_whole_floats_are_good_integers() -> None:
 
 def test_empty_table_keeps_shapes() -> None:
     t = Things.empty()
+    assert t is Things.empty()
     assert len(t) == 0
     assert t.gain.shape == (0, 2, 2)
     assert t.to_frame().empty
