@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ QUICK_ERROR = 1e-3
 PIVOT_RTOL = 1e-13
 """Smallest over largest pivot below which rounding, not the circuit, would decide a potential."""
 
+
+TERMINALS_KEPT = 4
+"""Sets of terminals whose products are kept: those of currents and of powers, for two sets of limits."""
 
 Solve = Callable[[Array], Array]
 
@@ -109,10 +113,14 @@ class Network:
         self._lu = _factorise(scaled, self.feeder.name)
         # Pivots in the order of the network are several times faster, and refined where they are used.
         self._order = complex_order(self._matrix, np.arange(self.n))
-        self._circuit = self._solver(scaled) or self._lu.solve
-        rough = self._circuit(self._rhs)
-        self._no_load = rough + self._circuit(self._rhs - self._matrix @ rough)
+        rough = self._lu.solve(self._rhs)
+        self._no_load = rough + self._lu.solve(self._rhs - self._matrix @ rough)
         self._usual, self._nodes = self._with_usual_loads()
+
+    @cached_property
+    def _circuit(self) -> Solve:
+        """b -> M^-1 b, for circuits that are not seen from their nodes."""
+        return self._solver(self._matrix.tocsc()) or self._lu.solve
 
     def _solver(self, matrix: sp.csc_matrix) -> Solve | None:
         """b -> M^-1 b, the circuit's own matrix or one with loads in it; None where it is singular.
@@ -369,7 +377,7 @@ class Network:
         known = (into for of, at, into in self._terminals if of is kind and at is place)
         if (into := next(known, None)) is None:
             into = into_terminals(self.primitives, kind, *place.T, n_v=self.n + 1)
-            self._terminals.append((kind, place, into))
+            self._terminals = [*self._terminals[1 - TERMINALS_KEPT :], (kind, place, into)]
         return into
 
     def terminal_currents(self, flow: Flow) -> list[tuple[Primitive, Array]]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from dms import Network
 from dms.certificate import run
+from dms.network import TERMINALS_KEPT
 from dms.request import DmsRequest
 from feeders import Connections, Feeder
 
@@ -38,3 +39,11 @@ def test_other_terminals_are_not_taken_for_those_asked_before(zoo: Feeder) -> No
     kind = np.array(["line"], dtype=object)
     one, other = (network.currents_into(kind, np.array([[0, slot]]), flow) for slot in (0, 1))
     assert one != other
+
+
+def test_only_the_last_sets_of_terminals_are_kept(zoo: Feeder) -> None:
+    network = Network(zoo)
+    kind = np.array(["line"], dtype=object)
+    for slot in range(3 * TERMINALS_KEPT):
+        network.terminals(kind, np.array([[0, slot % 8]]))
+    assert len(network._terminals) == TERMINALS_KEPT
