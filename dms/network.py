@@ -43,8 +43,6 @@ QUICK_ERROR = 1e-3
 """Largest error of a linear solve, relative, that the rounds of a fixed point take out by themselves."""
 PIVOT_RTOL = 1e-13
 """Smallest over largest pivot below which rounding, not the circuit, would decide a potential."""
-
-
 TERMINALS_KEPT = 4
 """Sets of terminals whose products are kept: those of currents and of powers, for two sets of limits."""
 
