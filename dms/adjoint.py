@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dms.powerflow import PowerFlow
-from dms.program import Program
+from dms.program import Program, RowValues
 from dms.state_equations import REFINED, StateFactors
 from feeders.table import Array
 
@@ -55,6 +55,7 @@ class Sensitivity:
     controls  (n_u,) variables that are decided      limits  (n_h,) rows of limits
     linear    (n_h,) bool, limits that are linear in the controls alone, with coefficients `plain_matrix`
     bending  (n_b,) variables that stand in a product or a power; `bending_pairs` its Hessian's pattern
+    limit_values  values of the limits
     moves_states  (n_u,) bool, controls that stand in a law or in another limit
     """
 
@@ -62,6 +63,7 @@ class Sensitivity:
         self.flow, self.program = flow, flow.program
         p = self.program
         self.controls, self.limits = p.columns("control"), p.row_indices("limit")
+        self.limit_values = RowValues.of(p, self.limits)
         self._laws_by_control = _Part.of(p, flow.rows, self.controls)
         self._limits_by_state = _Part.of(p, self.limits, flow.states)
         self._limits_by_control = _Part.of(p, self.limits, self.controls)

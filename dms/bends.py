@@ -21,8 +21,8 @@ from dms.quadratic_form import ActiveSet
 from dms.rounds import Model, Step
 from feeders.table import Array
 
-LOOSE, LOOSE_MOST = 24, 250
-"""Controls whose curvature a linear model gets, and with those that swing for want of it."""
+LOOSE, LOOSE_TIED, LOOSE_MOST = 24, 16, 250
+"""Controls whose curvature a linear model gets, where a peak ties most to itself, and with what swings."""
 LOOSE_SHARE = 0.1
 """What is left of the pulls of the objective and the limits at those, at most."""
 SWING, SWING_SHARE, SWINGS = 1e-2, 0.2, 2
@@ -34,8 +34,9 @@ FLATTEST = 1e-6
 class Bends:
     """Which controls a model bends in, and how all variables follow them; kept from round to round."""
 
-    def __init__(self, scale: Array) -> None:
-        self.scale = scale
+    def __init__(self, scale: Array, *, tied: bool = False) -> None:
+        """Of controls of size `scale` (n_u,); `tied`: a peak holds most of them."""
+        self.scale, self._first = scale, LOOSE_TIED if tied else LOOSE
         self._loose = np.zeros(0, dtype=int)  # of the last round
         self.drift: Array | None = None  # (n,) how all variables move before any control that is free
         self._moves: dict[int, Array] = {}  # as they were when first asked
@@ -49,7 +50,7 @@ class Bends:
                      programme, laws included                  guess        bounds that may hold
         """
         free = _free(model, limits)
-        loose = np.union1d(free[:LOOSE], np.intersect1d(self._loose, free))
+        loose = np.union1d(free[: self._first], np.intersect1d(self._loose, free))
         found: tuple[Model, Step | None] = model, None
         for _ in range(SWINGS):
             bent = self._bent(here, model, loose, multipliers)

@@ -114,7 +114,7 @@ class _Search(ReducedModel):
         self.rejected = 0
         self.pairs: list[tuple[float, float]] = []
         self.held: Array | None = None
-        self.bends = Bends(self.s)
+        self.bends = Bends(self.s, tied=bool(len(self.box.plain)))
         slope = self.program.gradient(np.ones(self.program.n))
         slope[self.split.controls] = 0.0
         self.foreign = bool(slope.any())

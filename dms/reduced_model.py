@@ -81,7 +81,7 @@ class ReducedModel:
 
     def _measured(self, x: Array) -> Point:
         """Limits and objective at x (n,)."""
-        h = self.program.constraints(x)[self.split.limits]
+        h = self.split.limit_values.at(x)
         over = self.box.over(h)
         theta = max(float(over.max(initial=0.0)), 0.0)
         return Point(x, h, over, theta, self.scale * self.program.objective(x))
