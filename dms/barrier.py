@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from dms.compact import CompactTick
 from dms.interior import InteriorPoint, InteriorStatus, IpoptOptions
-from dms.newton import NewtonSystem, system_of
+from dms.newton import NewtonSystem, compact_of, system_of
 from dms.newton_steps import TIGHT, Steps
 from dms.program import Numbers, Program
 from dms.slack_form import Direction, Iterate, KktError, SlackForm, kkt_error
@@ -34,6 +35,9 @@ STEEP = 0.1
 """The dual error is small as well where it is `tol` times this share of the objective's steepest slope."""
 GAP = 1e-6
 """Sum of the complementarities, of the objective (or of one, if that is smaller)."""
+
+ACCEPTABLE, ENOUGH = 1e-6, 3
+"""Dual error that will do where the barrier cannot fall any more and it is reached that often."""
 
 # Start points: barrier, distance from the bounds, largest multiplier; and where a warm start begins.
 FIRST_MU, FIRST_PUSH, LARGEST_FIRST_Z = 1.0, 1e-2, 1e3
@@ -55,7 +59,9 @@ FILTER_MARGIN, ROUNDING = 1e-5, 1e-12
 FIRST_CONVEXITY, LEAST_CONVEXITY, MOST_CONVEXITY = 1e-2, 1e-5, 1e8
 CONVEXITY_GROWS, CONVEXITY_FADES = 4.0, 3.0
 FLATTENED = 0.011
-"""Where more convexity than this is needed, the rows' curvature is left out instead."""
+"""Where more convexity than this is needed, the rows' curvature is left out instead, until steps crawl."""
+END = 1e-8
+"""Mean product from which, instead, Newton's step is taken whatever the inertia, as long as errors fall."""
 SHORT = 0.5
 """After a shorter step, and where convexity was added, the barrier does not fall: it is convex, too."""
 HELD_AT = 0.8
@@ -90,19 +96,21 @@ def solve(
     """
     options = options or IpoptOptions()
     began = time.perf_counter()
-    form, system = SlackForm(program, numbers, objective_scale), system_of(program)
+    tick = compact_of(program).at(program.stage, numbers)
+    form, system = SlackForm(tick, objective_scale), system_of(program)
     run = _Run(form, system, options.tol, began + options.max_wall_s)
-    start = _cold(form, numbers, push) if warm is None else _warm(form, numbers, warm)
+    start = _cold(form, tick.numbers, push) if warm is None else _warm(form, tick, warm)
     most = MOST_ITERATIONS if warm is None else WARM_ITERATIONS
     at, status = run.to_the_end(start, min(options.max_iter, most))
-    x = np.clip(at.v[: form.n], numbers.x_lo, numbers.x_hi)
-    z_low, z_up = np.zeros(len(at.v)), np.zeros(len(at.v))
-    z_low[form.low], z_up[form.up] = at.z_low, at.z_up
+    kept = tick.structure.columns
+    x, y = tick.whole(np.clip(at.v[: form.n], tick.numbers.x_lo, tick.numbers.x_hi), form.row_multipliers(at))
+    lower, upper = np.zeros((2, program.n))
+    lower[kept], upper[kept] = (z[: form.n] for z in form.by_variable(at))
     return InteriorPoint(
         x=x,
-        row_multipliers=at.y / objective_scale,
-        lower_multipliers=z_low[: form.n] / objective_scale,
-        upper_multipliers=z_up[: form.n] / objective_scale,
+        row_multipliers=y / objective_scale,
+        lower_multipliers=lower / objective_scale,
+        upper_multipliers=upper / objective_scale,
         status=status,
         objective=program.objective(x),
         iterations=run.iterations,
@@ -119,14 +127,15 @@ def _cold(form: SlackForm, numbers: Numbers, push: float) -> Iterate:
     return Iterate(v, np.zeros(form.m), below, above, z_low, z_up, form.violation(v))
 
 
-def _warm(form: SlackForm, numbers: Numbers, warm: InteriorPoint) -> Iterate:
+def _warm(form: SlackForm, tick: CompactTick, warm: InteriorPoint) -> Iterate:
     """An earlier point, pushed off its bounds; its multipliers, but no product far below `WARM_MU`."""
-    x = np.clip(warm.x, numbers.x_lo, numbers.x_hi)
+    columns, rows = tick.structure.columns, tick.structure.rows
+    x = np.clip(warm.x[columns], tick.numbers.x_lo, tick.numbers.x_hi)
     v, below, above = form.inside(x, WARM_PUSH)
-    y = np.where(form.idle, 0.0, warm.row_multipliers * form.sigma)
-    of_range = y[form.ranges]
-    z_low = np.concatenate([warm.lower_multipliers * form.sigma, np.maximum(-of_range, 0.0)])[form.low]
-    z_up = np.concatenate([warm.upper_multipliers * form.sigma, np.maximum(of_range, 0.0)])[form.up]
+    y = np.where(form.idle, 0.0, warm.row_multipliers[rows] * form.sigma)
+    lower, upper = (z[columns] * form.sigma for z in (warm.lower_multipliers, warm.upper_multipliers))
+    z_low = np.concatenate([lower, np.maximum(-y[form.ranges], 0.0)])[form.low]
+    z_up = np.concatenate([upper, np.maximum(y[form.ranges], 0.0)])[form.up]
     z_low, z_up = np.maximum(z_low, WARM_MU / 10 / below), np.maximum(z_up, WARM_MU / 10 / above)
     return Iterate(v, y, below, above, z_low, z_up, form.violation(v))
 
@@ -136,6 +145,7 @@ class _Run:
     """One solve: the loop and what it remembers between iterations.
 
     length      of the last step
+    falls       the last step made the error smaller
     convexity   that was added to the last Hessian
     held        the barrier parameter while it falls step by step; None while it follows the affine step
     """
@@ -150,18 +160,23 @@ class _Run:
     length: float = 1.0
     crawled: int = 0
     released: int = 0
+    falls: bool = True
     filter: list[tuple[float, float]] = field(default_factory=list)
 
     def to_the_end(self, at: Iterate, most: int) -> tuple[Iterate, InteriorStatus]:
         """Iterate until a KKT point, a limit or a dead end."""
-        best, since = np.inf, 0
+        best, since, last, accepted = np.inf, 0, np.inf, 0
         while True:
             jacobian, error = self._measure(at)
-            if self._optimal(at, error):
+            if self._optimal(at, error, ACCEPTABLE if at.mean_product < 2 * LEAST_MU else self.tol):
                 at = self._settled(at, jacobian)
                 jacobian, error = self._measure(at)
-                if self._optimal(at, error) and error.primal <= FEASIBLE:
+                if error.primal <= FEASIBLE and self._optimal(at, error, self.tol):
                     return at, InteriorStatus.SOLVED
+                accepted += int(error.primal <= FEASIBLE and self._optimal(at, error, ACCEPTABLE))
+                if accepted >= ENOUGH:
+                    return at, InteriorStatus.ACCEPTABLE
+            self.falls, last = error.worst < last, error.worst
             best, since = (error.worst, 0) if error.worst < 0.9 * best else (best, since + 1)
             if not np.isfinite(error.worst) or since > STALLED:
                 return at, InteriorStatus.FAILED
@@ -188,12 +203,12 @@ class _Run:
         self.system.jacobian.data[:] = jacobian
         return jacobian, kkt_error(self.form, at, self.system)
 
-    def _optimal(self, at: Iterate, error: KktError) -> bool:
+    def _optimal(self, at: Iterate, error: KktError, tol: float) -> bool:
         """At a KKT point but for the rows."""
         gap = GAP * max(abs(self.form.objective(at.v)), 1.0)
         steepest = float(np.abs(self.form.gradient(at.v)).max(initial=0.0))
-        stationary = error.dual <= self.tol or error.unscaled <= self.tol * STEEP * steepest
-        return stationary and error.complementary <= self.tol and error.gap <= gap
+        stationary = error.dual <= tol or error.unscaled <= tol * STEEP * steepest
+        return stationary and error.complementary <= tol and error.gap <= gap
 
     def _settled(self, at: Iterate, jacobian: Array) -> Iterate:
         """The nearest point that keeps the rows: short steps that mend them and nothing else.
@@ -230,15 +245,21 @@ class _Run:
     def _newton(self, at: Iterate, jacobian: Array) -> Steps | None:
         """Factors at the iterate, with as much added to the Hessian as makes the inertia right."""
         newton = Steps(self.form, self.system, at, jacobian)
-        extra, flat = 0.0, False
+        less, flattened = self.convexity / CONVEXITY_FADES, self.convexity == FLATTENED
+        crawls = self.convexity >= FLATTENED and self.length < CRAWL
+        extra, flat = less if less >= LEAST_CONVEXITY and not flattened else 0.0, False
         while not self.system.factorise(extra):
             if extra > 0.0:
                 extra *= CONVEXITY_GROWS
-            elif self.convexity > 0.0 and not flat:
-                extra = max(LEAST_CONVEXITY, self.convexity / CONVEXITY_FADES)
-            else:
+            elif flat or crawls or self.convexity == 0.0:
                 extra = FIRST_CONVEXITY
-            if extra > FLATTENED and not flat:
+            else:
+                extra = np.inf if flattened else LEAST_CONVEXITY
+            if extra > FLATTENED and not flat and not crawls:
+                if at.mean_product < END and self.falls:
+                    self.system.factorise()
+                    self.convexity = 0.0
+                    return newton
                 newton.flatten()
                 extra, flat = 0.0, True
             if extra > MOST_CONVEXITY:

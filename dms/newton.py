@@ -15,12 +15,11 @@ is, preconditioned by the shifted factors, take them out again.
 
 from __future__ import annotations
 
-import weakref
-
 import numpy as np
 import qdldl
 import scipy.sparse as sp
 
+from dms.compact import Compact
 from dms.program import Program
 from feeders.table import Array
 
@@ -37,22 +36,30 @@ REFINEMENTS = 12
 class NewtonSystem:
     """Pattern, index maps and factors for one `Program`; values change with every `assemble`."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Compact) -> None:
         self.n, self.m = program.n, program.m
         row, col = program.jacobian_structure
         h_row, h_col = program.hessian_structure
+        # The Hessian's lower triangle over the Jacobian: one product serves both.
+        stacked = np.concatenate([h_row, self.n + row]), np.concatenate([h_col, col])
+        self._stacked = _sorted_csr(*stacked, (self.n + self.m, self.n))
+        self._bent = len(h_row)
+        self._size = _sorted_csr(h_row, h_col, (self.n, self.n))
         self.jacobian = _sorted_csr(row, col, (self.m, self.n))
-        self.hessian = _sorted_csr(h_row, h_col, (self.n, self.n))
         on_diagonal = np.flatnonzero(h_row == h_col)
         self._square, self._square_of = on_diagonal, h_row[on_diagonal]
         eliminated = np.zeros(self.m, dtype=bool)
         eliminated[program.row_indices("limit")] = True
         eliminated &= np.bincount(row, minlength=self.m) <= WIDEST_ELIMINATED
         self.eliminated, self.kept = np.flatnonzero(eliminated), np.flatnonzero(~eliminated)
+        self._of_eliminated = np.flatnonzero(eliminated[row])
+        place = (np.cumsum(eliminated) - 1)[row[self._of_eliminated]]
+        self._limits = _sorted_csr(place, col[self._of_eliminated], (len(self.eliminated), self.n))
         self._compile(row, col, h_row, h_col, ~eliminated)
         # An order is chosen, and storage set up, for numbers that cannot have a zero pivot.
         self._upper.data[self._at_diagonal] = np.where(np.arange(self._upper.shape[0]) < self.n, 1.0, -1.0)
         self._factors = qdldl.Solver(self._upper, upper=True)
+        self._shift = np.where(np.arange(self._upper.shape[0]) < self.n, SHIFT, -SHIFT)
         self.scale = 1.0
 
     def _compile(self, row: Array, col: Array, h_row: Array, h_col: Array, kept: Array) -> None:
@@ -76,14 +83,14 @@ class NewtonSystem:
         self._sum_pairs = sp.csr_matrix((np.ones(len(which)), (which, np.arange(len(which)))), shape=shape)
 
     def _pairs(self) -> tuple[Array, Array, Array]:
-        """Row and the two Jacobian entries of every product that an eliminated row leaves."""
+        """Place of the row, and the two Jacobian entries, of every product that an eliminated row leaves."""
         start, width = self.jacobian.indptr[:-1], np.diff(self.jacobian.indptr)
         found = [(np.zeros(0, dtype=int),) * 3]
         for w in np.unique(width[self.eliminated]):
-            rows = self.eliminated[width[self.eliminated] == w]
+            places = np.flatnonzero(width[self.eliminated] == w)
             a, b = np.tril_indices(w)
-            at = start[rows][:, None]
-            found.append((np.repeat(rows, len(a)), (at + a).ravel(), (at + b).ravel()))
+            at = start[self.eliminated[places]][:, None]
+            found.append((np.repeat(places, len(a)), (at + a).ravel(), (at + b).ravel()))
         row, one, other = (np.concatenate(part) for part in zip(*found, strict=True))
         return row, one, other
 
@@ -96,22 +103,20 @@ class NewtonSystem:
         """
         self.scale = scale
         self.jacobian.data[:] = jacobian
-        self.hessian.data[:] = hessian / scale
+        hessian = hessian / scale
+        self._stacked.data[: self._bent], self._stacked.data[self._bent :] = hessian, jacobian
+        self._limits.data[:] = jacobian[self._of_eliminated]
         self._sigma, self._compliance = sigma / scale, compliance * scale
-        self._stiffness = np.zeros(self.m)
-        self._stiffness[self.eliminated] = 1 / (self._compliance[self.eliminated] + SHIFT)
+        self._stiffness = 1 / (self._compliance[self.eliminated] + SHIFT)
         pairs = jacobian[self._pair_a] * jacobian[self._pair_b] * self._stiffness[self._pair_row]
         values = self._upper.data
         values[:] = 0.0
-        values[self._at_hessian] = self.hessian.data
+        values[self._at_hessian] = hessian
         values[self._at_jacobian] = jacobian[self._of_kept]
         values[self._at_diagonal] += np.concatenate([self._sigma, -self._compliance[self.kept]])
         values[self._at_pairs] += self._sum_pairs @ pairs
         self._diagonal = values[self._at_diagonal]
-        size = abs(self.hessian)
-        self._bend = size @ np.ones(self.n) + size.T @ np.ones(self.n)
-        self._bend[self._square_of] -= size.data[self._square]
-        self._shift = np.concatenate([np.full(self.n, SHIFT), np.full(len(self.kept), -SHIFT)])
+        self._bend: Array | None = None
 
     def factorise(self, convexity: float = 0.0) -> bool:
         """Factors of the system with a positive diagonal added to W.
@@ -122,14 +127,25 @@ class NewtonSystem:
         Returns  the inertia is right: as many positive pivots as variables and as many negative as rows, so
                  that W + Sigma is positive along the rows and the step one of descent
         """
-        self._convexity = min(convexity, 1.0) * self._bend + convexity * FLOOR
-        self._upper.data[self._at_diagonal] = self._diagonal + self._shift
-        self._upper.data[self._at_diagonal[: self.n]] += self._convexity
+        self._convexity = self._added(convexity)
+        diagonal = self._diagonal + self._shift
+        diagonal[: self.n] += self._convexity
+        self._upper.data[self._at_diagonal] = diagonal
         self._factors.update(self._upper, upper=True)
         _, pivots, _ = self._factors.factors()
         # A zero pivot ends the factorisation and stays among the pivots.
         right = np.count_nonzero(pivots > 0) == self.n and np.count_nonzero(pivots < 0) == len(self.kept)
         return bool(right and np.isfinite(pivots).all())
+
+    def _added(self, convexity: float) -> Array:
+        """(n,) what a convexity adds to the diagonal of W."""
+        if convexity == 0.0:
+            return np.zeros(self.n)
+        if self._bend is None:
+            self._size.data[:] = np.abs(self._stacked.data[: self._bent])
+            self._bend = self._size @ np.ones(self.n) + self._size.T @ np.ones(self.n)
+            self._bend[self._square_of] -= self._size.data[self._square]
+        return min(convexity, 1.0) * self._bend + convexity * FLOOR
 
     def solve(self, rx: Array, ry: Array, tolerance: float) -> tuple[Array, Array]:
         """dx (n,) and dy (m,) of the system, to a residual of `tolerance` times the right-hand side's.
@@ -142,8 +158,8 @@ class NewtonSystem:
         aim = tolerance * np.linalg.norm(residual)
         steps: list[tuple[Array, Array]] = []
         while len(steps) < REFINEMENTS and np.linalg.norm(residual) > aim:
-            step = self._precondition(residual[:n], residual[n:])
-            image = self._product(step[:n], step[n:])
+            step = self._precondition(residual)
+            image = self._product(step)
             for earlier, image_earlier in steps:
                 along = image_earlier @ image
                 image, step = image - along * image_earlier, step - along * earlier
@@ -157,33 +173,34 @@ class NewtonSystem:
             steps.append((step, image))
         return solution[:n], solution[n:] * self.scale
 
-    def _precondition(self, rx: Array, ry: Array) -> Array:
+    def _precondition(self, r: Array) -> Array:
         """The shifted system solved by its factors."""
-        stiff = self._stiffness * ry
-        found = self._factors.solve(np.concatenate([rx + self.jacobian.T @ stiff, ry[self.kept]]))
-        dx = found[: self.n]
-        dy = self._stiffness * (self.jacobian @ dx) - stiff
-        dy[self.kept] = found[self.n :]
-        return np.concatenate([dx, dy])
+        n = self.n
+        stiff = self._stiffness * r[n:][self.eliminated]
+        found = self._factors.solve(np.concatenate([r[:n] + self._limits.T @ stiff, r[n:][self.kept]]))
+        step = np.empty(n + self.m)
+        step[:n], step[n + self.kept] = found[:n], found[n:]
+        step[n + self.eliminated] = self._stiffness * (self._limits @ found[:n]) - stiff
+        return step
 
-    def _product(self, dx: Array, dy: Array) -> Array:
+    def _product(self, d: Array) -> Array:
         """The system as it is, times a vector."""
-        h = self.hessian
-        top = h @ dx + h.T @ dx + (self._sigma + self._convexity) * dx + self.jacobian.T @ dy
-        top[self._square_of] -= h.data[self._square] * dx[self._square_of]
-        return np.concatenate([top, self.jacobian @ dx - self._compliance * dy])
-
-
-_SYSTEMS: dict[int, NewtonSystem] = {}
+        n, dx = self.n, d[: self.n]
+        image = self._stacked @ dx
+        image[:n] += self._stacked.T @ d + (self._sigma + self._convexity) * dx
+        image[self._square_of] -= self._stacked.data[self._square] * dx[self._square_of]
+        image[n:] -= self._compliance * d[n:]
+        return image
 
 
 def system_of(program: Program) -> NewtonSystem:
-    """The programme's system, compiled once for all its stages; it goes with the programme."""
-    key = id(program.linear)  # the stages of a programme share their terms, and so their pattern
-    if key not in _SYSTEMS:
-        _SYSTEMS[key] = NewtonSystem(program)
-        weakref.finalize(program.linear, _SYSTEMS.pop, key, None)
-    return _SYSTEMS[key]
+    """The programme's system, of its compact form; compiled once for all its stages."""
+    return program.once("newton", lambda: NewtonSystem(compact_of(program)))
+
+
+def compact_of(program: Program) -> Compact:
+    """The programme without what is drawn; compiled once for all its stages."""
+    return program.once("compact", lambda: Compact(program))
 
 
 def _sorted_csr(row: Array, col: Array, shape: tuple[int, int]) -> sp.csr_matrix:

@@ -123,6 +123,8 @@ class _Search(ReducedModel):
     # Rounds ---------------------------------------------------------------------------------
 
     def run(self, warm: InteriorPoint | None) -> InteriorStatus:
+        if self._is_too_large():  # a peak over many controls, whatever limits are near
+            return InteriorStatus.LIMIT
         x = self.numbers.x0.copy() if warm is None else warm.x.copy()
         given = self.program.columns("given")
         x[given] = self.numbers.x_lo[given]

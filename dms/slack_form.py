@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dms.compact import CompactTick
 from dms.newton import NewtonSystem
-from dms.program import Numbers, Program
 from feeders.table import Array
 
 
@@ -65,8 +65,8 @@ class Direction:
 class SlackForm:
     """What stays the same during a solve; `low` and `up` are the finite bounds among (x, s)."""
 
-    def __init__(self, program: Program, numbers: Numbers, objective_scale: float) -> None:
-        self.program, self.n, self.m = program, program.n, program.m
+    def __init__(self, program: CompactTick, objective_scale: float) -> None:
+        self.program, self.n, self.m, numbers = program, program.n, program.m, program.numbers
         self.sigma = objective_scale
         self.fixed = numbers.x_lo == numbers.x_hi
         equation = numbers.row_lo == numbers.row_hi
@@ -135,6 +135,20 @@ class SlackForm:
             z_up=at.z_up,
             c=self.violation(v),
         )
+
+    def row_multipliers(self, at: Iterate) -> Array:
+        """(m,) y, without what rounding leaves of the sign that a row open on one side cannot have."""
+        y = at.y.copy()
+        lo, hi = self.lo[self.n :], self.hi[self.n :]
+        at_most = np.where(np.isfinite(hi), np.inf, 0.0)
+        y[self.ranges] = np.clip(y[self.ranges], np.where(np.isfinite(lo), -np.inf, 0.0), at_most)
+        return y
+
+    def by_variable(self, at: Iterate) -> tuple[Array, Array]:
+        """Multipliers of the lower and the upper bounds, of every entry of v."""
+        z_low, z_up = np.zeros((2, len(at.v)))
+        z_low[self.low], z_up[self.up] = at.z_low, at.z_up
+        return z_low, z_up
 
     def barrier(self, at: Iterate, mu: float) -> float:
         """sigma f - mu sum log(distances)."""
