@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -331,3 +332,64 @@ def test_every_other_norm(norm: str) -> None:
     assert (ours.method, ours.status) == ("barrier", Status.CURTAILED)
     found, wanted = (problem.objective(s.unit_curtail_kw, request) for s in (ours, theirs))
     assert found == pytest.approx(wanted, rel=1e-4)
+
+
+# What is added where the Hessian is indefinite ----------------------------------------------------
+
+
+class _System:
+    """Factors of a Hessian that needs some convexity, less once the rows' curvature is left out."""
+
+    def __init__(self, needs: float) -> None:
+        self.needs, self.flat, self.asked = needs, False, []
+
+    def factorise(self, convexity: float = 0.0) -> bool:
+        self.asked.append(0.0 if self.flat and not convexity else convexity)
+        return convexity >= self.needs or self.flat
+
+
+@pytest.mark.parametrize(
+    ("last", "length", "needs", "asked", "flat"),
+    [
+        (0.0, 1.0, 0.0, [0.0], False),
+        (0.0, 1.0, 0.005, [0.0, 0.01], False),
+        (0.009, 1.0, 0.001, [0.003], False),
+        (0.0, 1.0, 0.5, [0.0, 0.01, 0.0], True),
+        (barrier.FLATTENED, 1.0, 0.5, [0.0, 0.0], True),
+        (barrier.FLATTENED, 0.01, 0.1, [0.0, 0.01, 0.04, 0.16], False),
+    ],
+    ids=["convex", "a little", "less than last time", "flattened", "flattened again", "after a crawl"],
+)
+def test_what_is_added_to_an_indefinite_hessian(
+    monkeypatch: pytest.MonkeyPatch, last: float, length: float, needs: float, asked: list[float], flat: bool
+) -> None:
+    system = _System(needs)
+
+    class Steps:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def flatten(self) -> None:
+            system.flat = True
+
+    monkeypatch.setattr(barrier, "Steps", Steps)
+    at = SimpleNamespace(mean_product=1.0)
+    run = barrier._Run(None, system, 1e-8, np.inf, convexity=last, length=length)
+    assert run._newton(at, np.zeros(0)) is not None
+    assert system.asked == pytest.approx(asked)
+    assert system.flat is flat
+    assert run.convexity == pytest.approx(barrier.FLATTENED if flat else asked[-1])
+
+
+def test_near_the_end_a_step_is_taken_whatever_the_inertia(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the last one made the error larger: then the rows' curvature is left out after all."""
+    monkeypatch.setattr(
+        barrier, "Steps", lambda *_: SimpleNamespace(flatten=lambda: setattr(system, "flat", True))
+    )
+    at = SimpleNamespace(mean_product=0.1 * barrier.END)
+    for falls in (True, False):
+        system = _System(0.5)
+        run = barrier._Run(None, system, 1e-8, np.inf, falls=falls)
+        assert run._newton(at, np.zeros(0)) is not None
+        assert system.flat is not falls
+        assert system.asked[-1] == 0.0
