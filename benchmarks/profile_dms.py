@@ -45,7 +45,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "curvature": ("dms.adjoint.Linearised.moves", "dms.adjoint.Linearised.curvature"),
     "lp": ("dms.rounds._run",),
     "qp": ("dms.quadratic.solve",),
-    "derivatives": ("dms.program.Program.jacobian", "dms.program.Program.hessian"),
+    "derivatives": tuple(
+        f"dms.compact.CompactTick.{name}" for name in ("constraints", "jacobian", "hessian")
+    ),
     "newton": ("dms.newton.NewtonSystem.assemble", "dms.newton.NewtonSystem.factorise"),
     "steps": ("dms.newton.NewtonSystem.solve",),
 }
@@ -62,7 +64,7 @@ Milliseconds of one thread, the median round of {rounds}, timers in place; every
 - **states**, **factors**: power flows of the programme at trial points, and LU of its state Jacobian.
 - **gradients**, **curvature**, **lp**, **qp**: rounds of the reduced method: adjoint solves, second
   derivatives along the laws, linear and quadratic models. **rounds** counts them.
-- **derivatives**, **newton**, **steps**: iterations of the barrier method: sparse derivatives, L D L'
+- **derivatives**, **newton**, **steps**: iterations of the barrier method: values and derivatives, L D L'
   factors, and refined solutions with them.
 """
 
