@@ -38,7 +38,7 @@ Absolute seconds depend on the machine and on what else it does, cpu_s, processo
 less, and ratios much less ({machine}).
 
 - **cold**: a problem compiled anew, no earlier solution: screen, optimisation and `safe` certificate.
-  **compile** (problem, power-flow factors, everything that is kept for later ticks) is apart.
+  **compile** (problem, factors, orders and patterns of all methods: what is kept for later ticks) is apart.
 - **warm**: every export 3 % up, from the cold solution. **go-ahead**: exports that need no curtailment.
 - **plain_pyomo**: the same equations as a Pyomo model from a power-flow start, Pyomo's .nl file, casadi's
   reader and its Ipopt with default options. Its seconds are writing, reading and solving; building the

@@ -17,7 +17,7 @@ from anoca.placement import load_feeder, place
 from anoca.studies.benching.circuits import read_copy
 from anoca.studies.benching.synthetic_case import SIZES, synthetic_case
 from anoca.studies.reproduce import case1_scenario, case2_scenario
-from dms import DmsProblem, DmsRequest, Limits, compile
+from dms import DmsProblem, DmsRequest, Limits, compile, methods
 from feeders import Connections, Feeder, Loads
 from feeders.table import Array
 
@@ -86,10 +86,11 @@ CIRCUITS: dict[str, Circuit] = {
 
 
 def prepared(problem: DmsProblem) -> DmsProblem:
-    """Touch all that a problem makes once and keeps: it belongs to the compilation, not to a tick."""
+    """Touch all that a problem and the methods make once and keep: it belongs to the compilation."""
     for name, attribute in vars(type(problem)).items():
         if isinstance(attribute, cached_property):
             getattr(problem, name)
+    methods.prepare(problem, all_methods=True)
     return problem
 
 
