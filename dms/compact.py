@@ -135,6 +135,8 @@ class CompactTick:
     """A tick's problem as `dms.slack_form` asks for it: values and derivatives on fixed structures.
 
     numbers   of what is left
+
+    Raises  ValueError  numbers that do not leave what is drawn to its laws alone
     """
 
     def __init__(self, structure: Compact, rest: Program, whole: Numbers) -> None:
@@ -144,6 +146,11 @@ class CompactTick:
         self.numbers = Numbers(
             whole.x_lo[cols], whole.x_hi[cols], whole.row_lo[rows], whole.row_hi[rows], whole.x0[cols]
         )
+        for family in structure.families:
+            laws = np.array_equal(whole.row_lo[family.rows], whole.row_hi[family.rows])
+            least, most = whole.x_lo[family.told], whole.x_hi[family.told]
+            if not (laws and np.array_equal(least, family.least) and np.array_equal(most, family.most)):
+                raise ValueError("a tick's numbers loosen the law or move the bounds of what is drawn")
         self._x = np.where(whole.x_lo == whole.x_hi, whole.x_lo, whole.x0)
         self._at: Array | None = None
         self._slots: list[Array] = []

@@ -127,3 +127,14 @@ def test_a_drawn_variable_that_a_limit_bends_stays() -> None:
     for name in ("q_inverter", "p_inverter"):
         assert np.isin(problem.program.variables[name].index, compact.columns).all()
     assert not np.isin(problem.program.variables["i_load_re"].index, compact.columns).all()
+
+
+@pytest.mark.parametrize("part", ["row_lo", "row_hi", "x_lo", "x_hi"])
+def test_numbers_that_loosen_a_law_or_bound_what_is_drawn_are_refused(part: str) -> None:
+    problem = _problem()
+    numbers = problem.at(problem.request(np.full(len(problem.feeder[Connections]), 50.0)))
+    compact, family = Compact(problem.program), families(problem.program)[0]
+    compact.at(0, numbers)
+    getattr(numbers, part)[(family.rows if part.startswith("row") else family.told)[0, 0]] = 7.0
+    with pytest.raises(ValueError, match="what is drawn"):
+        compact.at(0, numbers)
